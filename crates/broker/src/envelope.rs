@@ -1,0 +1,1 @@
+//! Kombu's JSON form of a message.

@@ -1,0 +1,1 @@
+//! The Celery worker, rewritten in Rust: tasks, a client and a worker for Rust programs.

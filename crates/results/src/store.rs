@@ -1,0 +1,61 @@
+use async_trait::async_trait;
+use celeriac_protocol::TaskMeta;
+
+use crate::Error;
+
+/// Where the caller wants to hear of a result: the `reply_to` and `correlation_id` of its task message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplyTo {
+    /// A queue; empty when the caller named none.
+    pub queue: String,
+    /// The id that the caller knows the task by.
+    pub correlation_id: String,
+}
+
+/// A result store. Calls may be made from several tasks at once; what is called together travels together.
+#[async_trait]
+pub trait ResultStore: Send + Sync {
+    /// The store's name, for example `redis`.
+    fn name(&self) -> &'static str;
+
+    /// The store's URL without its password, for people.
+    fn display_url(&self) -> String;
+
+    /// Keeps a state and tells whoever waits. A success that is already there is not replaced
+    /// (`celery/backends/base.py`, `_store_result`).
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::Unavailable`].
+    async fn store(&self, meta: &TaskMeta, reply_to: Option<&ReplyTo>) -> Result<(), Error>;
+
+    /// Tells the store that a call with this id is about to be sent, so that no answer is missed.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn expect(&self, id: &str) -> Result<(), Error>;
+
+    /// What is known of a task now; a task that the store does not know is pending.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Invalid`].
+    async fn fetch(&self, id: &str) -> Result<TaskMeta, Error>;
+
+    /// Waits until a task is ready. Dropping the future stops the wait.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the store stays away, [`Error::Invalid`].
+    async fn wait(&self, id: &str) -> Result<TaskMeta, Error>;
+
+    /// Drops what is kept of a task.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn forget(&self, id: &str) -> Result<(), Error>;
+
+    /// What a caller writes into `reply_to` of its task messages: the queue that answers go to, if this store
+    /// answers by queue.
+    fn reply_to(&self) -> Option<String>;
+
+    /// Lets go of connections and waiting calls. Idempotent.
+    async fn close(&self);
+}

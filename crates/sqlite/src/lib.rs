@@ -1,0 +1,1 @@
+//! The embedded broker of celeriac: one SQLite file, no server.

@@ -1,0 +1,1 @@
+//! The worker of celeriac: steps, requests, executors, shutdown.

@@ -1,0 +1,1 @@
+//! Starts real brokers and Python Celery for the tests of celeriac.
