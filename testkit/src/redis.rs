@@ -1,0 +1,128 @@
+//! A Redis server.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::{Process, Signal, TempDir, eventually, free_port};
+
+const DATABASES: u32 = 1000;
+
+/// A server of our own, or the address of one that `cargo xtask test` started.
+#[derive(Debug)]
+pub struct Redis {
+    port: u16,
+    node: Option<(Mutex<Process>, TempDir)>,
+}
+
+impl Redis {
+    /// Starts a server that keeps its data over [`restart`](Self::restart) and [`kill`](Self::kill).
+    ///
+    /// # Panics
+    /// When Redis is not installed or does not start.
+    pub fn start() -> Self {
+        let (port, dir) = (free_port(), TempDir::new());
+        let server = Mutex::new(Process::start(&command(port, &dir)));
+        let started = Self { port, node: Some((server, dir)) };
+        started.wait_until_ready();
+        started
+    }
+
+    /// The server on this port of 127.0.0.1; it cannot be stopped through this handle.
+    pub(crate) fn at(port: u16) -> Self {
+        Self { port, node: None }
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a database, 0 to 999.
+    pub fn url(&self, database: u32) -> String {
+        format!("redis://127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The URL of a database that no test on this server had before; publish/subscribe knows no databases.
+    pub fn fresh_url(&self) -> String {
+        let used: u32 = self.cli(&["INCR", "celeriac:test:databases"]).trim().parse().expect("a number");
+        assert!(used < DATABASES, "all {DATABASES} databases are used");
+        self.url(used)
+    }
+
+    /// What `redis-cli` prints for these arguments.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn cli(&self, args: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        let output = command.args(["-p", &self.port.to_string()]).args(args).output();
+        let output = output.unwrap_or_else(|error| panic!("redis-cli (run `cargo xtask setup`): {error}"));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    /// The server's process id.
+    ///
+    /// # Panics
+    /// On a shared server.
+    pub fn id(&self) -> u32 {
+        self.server().id()
+    }
+
+    /// Stops it in order.
+    ///
+    /// # Panics
+    /// On a shared server.
+    pub fn stop(&self) {
+        let server = self.server();
+        server.signal(Signal::TERM);
+        server.wait(Duration::from_secs(30));
+    }
+
+    /// SIGKILLs it.
+    ///
+    /// # Panics
+    /// On a shared server.
+    pub fn kill(&self) {
+        self.server().kill();
+    }
+
+    /// Starts a stopped or killed server again, on the same port and data; stops it first when it runs.
+    ///
+    /// # Panics
+    /// On a shared server, and when it does not start.
+    pub fn restart(&self) {
+        self.stop();
+        *self.server() = Process::start(&command(self.port, &self.node().1));
+        self.wait_until_ready();
+    }
+
+    fn node(&self) -> &(Mutex<Process>, TempDir) {
+        self.node.as_ref().expect("a test that stops or kills a broker starts its own")
+    }
+
+    fn server(&self) -> MutexGuard<'_, Process> {
+        self.node().0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_until_ready(&self) {
+        eventually(Duration::from_secs(30), "Redis is ready", || {
+            let server = self.server();
+            let ended = server.exit_status().is_some();
+            assert!(!ended, "Redis ended (is it installed? `cargo xtask setup`):\n{}", server.log());
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
+            // While it loads its data it answers an error.
+            (self.cli(&["PING"]).trim() == "PONG").then_some(())
+        });
+    }
+}
+
+fn command(port: u16, dir: &TempDir) -> Command {
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "yes"]);
+    command.args(["--databases", &DATABASES.to_string(), "--dir"]).arg(dir.path());
+    command
+}
