@@ -1,1 +1,16 @@
-//! The AMQP 0-9-1 transport of celeriac, for RabbitMQ.
+//! AMQP 0-9-1, as RabbitMQ speaks it, by the `amqprs` client.
+//!
+//! All connections of a process are served by one thread of their own ([`io`]): heartbeats are answered whatever
+//! the tasks do, and a delivery costs no hop between threads until it is complete. A connection has one channel
+//! that publishes, with confirms, opened when first needed, and one for each session.
+
+mod connection;
+mod convert;
+mod io;
+mod publisher;
+mod session;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
+
+pub use transport::AmqpTransport;

@@ -1,0 +1,42 @@
+//! The thread that serves every AMQP connection of the process.
+
+use std::future::Future;
+use std::sync::OnceLock;
+
+use celeriac_broker::Error;
+use tokio::runtime::{Builder, Handle};
+
+/// Header tables are read by recursion, and one frame (128 KiB) may nest some 20,000 of them. Only the pages that
+/// are touched cost memory.
+const STACK: usize = 256 << 20;
+
+fn handle() -> Result<&'static Handle, Error> {
+    static IO: OnceLock<Result<Handle, String>> = OnceLock::new();
+    IO.get_or_init(start).as_ref().map_err(|reason| Error::Lost(format!("no AMQP thread: {reason}")))
+}
+
+fn start() -> Result<Handle, String> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("celeriac-amqp".to_owned())
+        .stack_size(STACK)
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+        .map_err(|error| error.to_string())?;
+    Ok(handle)
+}
+
+/// Runs a future on the thread and waits for it. It goes on when the caller stops waiting.
+pub(crate) async fn run<T: Send + 'static>(
+    future: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    // A panic in the client library must not spread: what it served is lost, no more.
+    handle()?.spawn(future).await.unwrap_or_else(|error| Err(Error::Lost(error.to_string())))
+}
+
+/// Runs a future on the thread and does not wait.
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(handle) = handle() {
+        handle.spawn(future);
+    }
+}

@@ -1,0 +1,157 @@
+//! Publishing with confirms, on a channel of its own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use amqprs::callbacks::ChannelCallback;
+use amqprs::channel::{BasicPublishArguments, Channel, ConfirmSelectArguments};
+use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
+use async_trait::async_trait;
+use celeriac_broker::{Address, Error, Published};
+use celeriac_protocol::Message;
+use tokio::sync::oneshot;
+
+use crate::connection::lost;
+use crate::{convert, io};
+
+type Answer = Result<Published, Error>;
+
+/// What was published and is not confirmed yet.
+#[derive(Default)]
+struct Pending {
+    /// The sequence number that the broker gives to the next message (RabbitMQ counts from 1).
+    next: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
+    /// The broker returned the one mandatory message that may be under way.
+    returned: bool,
+    /// Why nothing more can be published.
+    closed: Option<Error>,
+}
+
+impl Pending {
+    fn answer(&mut self, tag: u64, multiple: bool, answer: impl Fn() -> Answer) {
+        if multiple {
+            let later = self.waiting.split_off(&(tag + 1));
+            for (_, waiter) in std::mem::replace(&mut self.waiting, later) {
+                let _ = waiter.send(answer());
+            }
+        } else if let Some(waiter) = self.waiting.remove(&tag) {
+            let _ = waiter.send(answer());
+        }
+    }
+
+    fn close(&mut self, error: Error) {
+        for (_, waiter) in std::mem::take(&mut self.waiting) {
+            let _ = waiter.send(Err(error.clone()));
+        }
+        self.closed.get_or_insert(error);
+    }
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Pending>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A channel in confirm mode.
+pub(crate) struct Publisher {
+    channel: Channel,
+    pending: Shared,
+    /// Keeps the order of sequence numbers and frames the same.
+    order: tokio::sync::Mutex<()>,
+    /// A return names no sequence number, so only one mandatory message is under way at a time.
+    mandatory: tokio::sync::Mutex<()>,
+}
+
+impl Publisher {
+    pub(crate) async fn open(connection: amqprs::connection::Connection) -> Result<Self, Error> {
+        io::run(async move {
+            let channel = connection.open_channel(None).await.map_err(lost)?;
+            let pending = Shared::default();
+            channel.register_callback(Confirms(pending.clone())).await.map_err(lost)?;
+            channel.confirm_select(ConfirmSelectArguments::new(false)).await.map_err(lost)?;
+            Ok(Publisher { channel, pending, order: Default::default(), mandatory: Default::default() })
+        })
+        .await
+    }
+
+    /// Whether the broker closed the channel (which it does when the exchange does not exist).
+    pub(crate) fn is_closed(&self) -> bool {
+        self.pending.lock().closed.is_some() || !self.channel.is_open()
+    }
+
+    /// Fails every publish that waits, and those to come.
+    pub(crate) fn fail(&self, error: Error) {
+        self.pending.lock().close(error);
+    }
+
+    pub(crate) async fn publish(&self, address: &Address, message: Message) -> Answer {
+        convert::short("the exchange's name", &address.exchange)?;
+        convert::short("the routing key", &address.routing_key)?;
+        let properties = convert::properties(&message.headers, &message.properties)?;
+        let mut arguments = BasicPublishArguments::new(&address.exchange, &address.routing_key);
+        arguments.mandatory(address.mandatory);
+        let alone = if address.mandatory { Some(self.mandatory.lock().await) } else { None };
+        let (sender, receiver) = oneshot::channel();
+        {
+            let _order = self.order.lock().await;
+            let tag = {
+                let mut pending = self.pending.lock();
+                if let Some(error) = &pending.closed {
+                    return Err(error.clone());
+                }
+                if alone.is_some() {
+                    pending.returned = false;
+                }
+                pending.next += 1;
+                let tag = pending.next;
+                pending.waiting.insert(tag, sender);
+                tag
+            };
+            if let Err(error) = self.channel.basic_publish(properties, message.body.into(), arguments).await {
+                self.pending.lock().waiting.remove(&tag);
+                return Err(lost(error));
+            }
+        }
+        let answer = receiver.await.unwrap_or_else(|_| Err(Error::Lost("the channel was closed".to_owned())));
+        match answer {
+            Ok(_) if alone.is_some() && self.pending.lock().returned => Ok(Published::Returned),
+            answer => answer,
+        }
+    }
+}
+
+struct Confirms(Shared);
+
+#[async_trait]
+impl ChannelCallback for Confirms {
+    async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), amqprs::error::Error> {
+        self.0.lock().close(crate::connection::closed_channel(close));
+        Ok(())
+    }
+
+    async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), amqprs::error::Error> {
+        Ok(())
+    }
+
+    async fn flow(&mut self, _: &Channel, active: bool) -> Result<bool, amqprs::error::Error> {
+        Ok(active)
+    }
+
+    async fn publish_ack(&mut self, _: &Channel, ack: Ack) {
+        self.0.lock().answer(ack.delivery_tag(), ack.mutiple(), || Ok(Published::Accepted));
+    }
+
+    async fn publish_nack(&mut self, _: &Channel, nack: Nack) {
+        let refused = || Err(Error::NotAccepted("the queue refused it".to_owned()));
+        self.0.lock().answer(nack.delivery_tag(), nack.multiple(), refused);
+    }
+
+    async fn publish_return(&mut self, _: &Channel, _: Return, _: BasicProperties, _: Vec<u8>) {
+        self.0.lock().returned = true;
+    }
+}

@@ -1,0 +1,250 @@
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use amqprs::callbacks::ChannelCallback;
+use amqprs::channel::{
+    BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicNackArguments, BasicQosArguments,
+    BasicRejectArguments, Channel, ConsumerMessage,
+};
+use amqprs::connection::Connection as Client;
+use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
+use async_trait::async_trait;
+use celeriac_broker::{Delivery, Error, Event, Inbox, Prefetch, Session, Settlement, Subscription};
+use tokio::sync::{Mutex, mpsc, watch};
+
+use crate::connection::{Reason, closed_channel, lost};
+use crate::{convert, io};
+
+/// How many deliveries are taken from the client library at once.
+const BATCH: usize = 256;
+
+/// One channel that consumes.
+pub(crate) struct AmqpSession {
+    channel: Mutex<Option<Channel>>,
+    reason: Reason,
+    events: mpsc::UnboundedSender<Event>,
+    consumers: Consumers,
+    /// Held while consumers or the prefetch count change.
+    prefetch: Mutex<Prefetch>,
+    next_tag: AtomicU64,
+}
+
+/// By queue, what it was consumed with and its consumer tag.
+#[derive(Clone, Default)]
+struct Consumers(Arc<std::sync::Mutex<HashMap<String, (Subscription, String)>>>);
+
+impl Consumers {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Subscription, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AmqpSession {
+    pub(crate) async fn open(
+        client: Client,
+        mut fate: watch::Receiver<Option<Error>>,
+        prefetch: Prefetch,
+    ) -> Result<(Self, Inbox), Error> {
+        let (events, inbox) = mpsc::unbounded_channel();
+        let (reason, sender) = (Reason::default(), events.clone());
+        let (known, consumers) = (reason.clone(), Consumers::default());
+        let consuming = consumers.clone();
+        let channel = io::run(async move {
+            let channel = client.open_channel(None).await.map_err(lost)?;
+            channel.register_callback(Watch { reason: known, events: sender, consuming }).await.map_err(lost)?;
+            Ok(channel)
+        })
+        .await?;
+        let watched = events.clone();
+        io::spawn(async move {
+            tokio::select! {
+                Ok(error) = fate.wait_for(Option::is_some) => {
+                    let error = error.clone().unwrap_or_else(|| Error::Lost("closed".to_owned()));
+                    let _ = watched.send(Event::Lost(error));
+                }
+                () = watched.closed() => {}
+            }
+        });
+        let session = AmqpSession {
+            channel: Mutex::new(Some(channel)),
+            reason,
+            events,
+            consumers,
+            prefetch: Mutex::new(prefetch),
+            next_tag: AtomicU64::new(1),
+        };
+        session.qos(prefetch).await?;
+        Ok((session, inbox))
+    }
+
+    async fn qos(&self, prefetch: Prefetch) -> Result<(), Error> {
+        let (count, whole_channel) = match prefetch {
+            Prefetch::Unlimited => (0, true),
+            Prefetch::Session(count) => (count, true),
+            // RabbitMQ's meaning of `global = false`: for each consumer that follows.
+            Prefetch::Queue(count) => (count, false),
+        };
+        let slot = self.channel.lock().await;
+        let channel = open(&slot)?;
+        let arguments = BasicQosArguments::new(0, count, whole_channel);
+        channel.basic_qos(arguments).await.map_err(|error| self.reason.or(error))
+    }
+
+    async fn consume(&self, subscription: &Subscription) -> Result<(), Error> {
+        let tag = format!("celeriac-{}", self.next_tag.fetch_add(1, Ordering::Relaxed));
+        let mut arguments = BasicConsumeArguments::new(&subscription.queue, &tag);
+        arguments.exclusive(subscription.exclusive).auto_ack(subscription.no_ack);
+        let slot = self.channel.lock().await;
+        let started = open(&slot)?.basic_consume_rx(arguments).await;
+        let (tag, deliveries) = started.map_err(|error| self.reason.or(error))?;
+        self.consumers.lock().insert(subscription.queue.clone(), (subscription.clone(), tag));
+        io::spawn(forward(deliveries, subscription.queue.as_str().into(), self.events.clone()));
+        Ok(())
+    }
+
+    async fn cancel(&self, tag: &str) -> Result<(), Error> {
+        let slot = self.channel.lock().await;
+        let cancelled = open(&slot)?.basic_cancel(BasicCancelArguments::new(tag)).await;
+        cancelled.map(drop).map_err(|error| self.reason.or(error))
+    }
+}
+
+fn open(slot: &Option<Channel>) -> Result<&Channel, Error> {
+    slot.as_ref().ok_or_else(|| Error::Lost("the session was closed".to_owned()))
+}
+
+async fn forward(
+    mut deliveries: mpsc::UnboundedReceiver<ConsumerMessage>,
+    queue: Arc<str>,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while deliveries.recv_many(&mut batch, BATCH).await > 0 {
+        for message in batch.drain(..) {
+            // The library always fills these three; what is not whole cannot be settled either.
+            let (Some(deliver), Some(properties)) = (message.deliver, message.basic_properties) else {
+                continue;
+            };
+            let delivery = Delivery {
+                tag: deliver.delivery_tag(),
+                redelivered: deliver.redelivered(),
+                exchange: deliver.exchange().clone(),
+                routing_key: deliver.routing_key().clone(),
+                queue: queue.clone(),
+                message: convert::message(&properties, message.content.unwrap_or_default()),
+            };
+            if events.send(Event::Delivery(delivery)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Session for AmqpSession {
+    async fn subscribe(&self, subscription: &Subscription) -> Result<(), Error> {
+        convert::short("the queue's name", &subscription.queue)?;
+        let _changing = self.prefetch.lock().await;
+        if self.consumers.lock().contains_key(&subscription.queue) {
+            return Ok(());
+        }
+        self.consume(subscription).await
+    }
+
+    async fn unsubscribe(&self, queue: &str) -> Result<(), Error> {
+        let _changing = self.prefetch.lock().await;
+        let known = self.consumers.lock().remove(queue);
+        match known {
+            Some((_, tag)) => self.cancel(&tag).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn set_prefetch(&self, prefetch: Prefetch) -> Result<(), Error> {
+        let mut current = self.prefetch.lock().await;
+        if *current == prefetch {
+            return Ok(());
+        }
+        self.qos(prefetch).await?;
+        let each = [*current, prefetch].iter().any(|kind| matches!(kind, Prefetch::Queue(_)));
+        *current = prefetch;
+        if each {
+            // A consumer keeps the count that it started with: start each anew.
+            let consumers: Vec<_> = self.consumers.lock().values().cloned().collect();
+            for (subscription, tag) in consumers {
+                self.cancel(&tag).await?;
+                self.consume(&subscription).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<(), Error> {
+        let slot = self.channel.lock().await;
+        let channel = open(&slot)?;
+        for settlement in settlements {
+            match *settlement {
+                Settlement::Ack(tag) => channel.basic_ack(BasicAckArguments::new(tag, false)).await,
+                Settlement::AckThrough(tag) => channel.basic_ack(BasicAckArguments::new(tag, true)).await,
+                Settlement::Requeue(tag) => {
+                    channel.basic_nack(BasicNackArguments::new(tag, false, true)).await
+                }
+                Settlement::Reject(tag) => channel.basic_reject(BasicRejectArguments::new(tag, false)).await,
+            }
+            .map_err(|error| self.reason.or(error))?;
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {
+        if let Some(channel) = self.channel.lock().await.take() {
+            let closing = io::run(async move { channel.close().await.map_err(lost) });
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(5), closing).await;
+        }
+    }
+}
+
+impl Drop for AmqpSession {
+    fn drop(&mut self) {
+        // The library closes a dropped channel by spawning a task, which needs a runtime.
+        if let Some(channel) = self.channel.get_mut().take() {
+            io::spawn(async move { drop(channel) });
+        }
+    }
+}
+
+/// Passes on what the broker says of the channel.
+struct Watch {
+    reason: Reason,
+    events: mpsc::UnboundedSender<Event>,
+    consuming: Consumers,
+}
+
+#[async_trait]
+impl ChannelCallback for Watch {
+    async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), amqprs::error::Error> {
+        let error = closed_channel(close);
+        self.reason.set(error.clone());
+        let _ = self.events.send(Event::Lost(error));
+        Ok(())
+    }
+
+    async fn cancel(&mut self, _: &Channel, cancel: Cancel) -> Result<(), amqprs::error::Error> {
+        let gone = self.consuming.lock().extract_if(|_, (_, tag)| tag == cancel.consumer_tag()).next();
+        if let Some((queue, _)) = gone {
+            let _ = self.events.send(Event::Cancelled { queue });
+        }
+        Ok(())
+    }
+
+    async fn flow(&mut self, _: &Channel, active: bool) -> Result<bool, amqprs::error::Error> {
+        Ok(active)
+    }
+
+    async fn publish_ack(&mut self, _: &Channel, _: Ack) {}
+
+    async fn publish_nack(&mut self, _: &Channel, _: Nack) {}
+
+    async fn publish_return(&mut self, _: &Channel, _: Return, _: BasicProperties, _: Vec<u8>) {}
+}
