@@ -5,14 +5,19 @@
 //! surprise. No broker library's type appears here.
 //!
 //! [`memory`] is the transport for unit tests and single processes; `conformance` (a feature) holds the suite that
-//! every transport passes; [`envelope`] is kombu's JSON form of a message, for brokers that have no headers.
+//! every transport passes; `envelope` is kombu's JSON form of a message, for brokers that have no headers.
 
+mod death;
 mod error;
+pub mod memory;
+mod routing;
 mod topology;
 mod transport;
 pub mod url;
 
+pub use death::{Death, DeathReason};
 pub use error::Error;
+pub use memory::MemoryTransport;
 pub use topology::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Topology};
 pub use transport::{
     Address, Capabilities, Connection, Delivery, Event, Inbox, Prefetch, Published, Session, Settlement,
