@@ -1,1 +1,39 @@
-//! The worker of celeriac: steps, requests, executors, shutdown.
+//! The worker: it takes task messages from a broker, runs them, and tells what became of them.
+//!
+//! A [`Worker`] is a blueprint of steps ([`blueprint`], [`connection`], [`tasks`]) that start in order, stop in
+//! reverse, and are started anew after a loss. A delivery becomes a [`request`], passes the checks of its message
+//! (expired? not yet due?), and goes to the executor; what comes of it is stored, followed up and settled in
+//! [`trace`]. The same [`Producer`] sends for the worker and for clients.
+//!
+//! This crate knows no concrete broker, traps no signal and prints nothing: it is given a transport and told to
+//! end by a [`ShutdownHandle`].
+
+mod acks;
+mod backoff;
+mod blueprint;
+mod call;
+mod connection;
+mod counters;
+mod error;
+mod executor;
+mod producer;
+mod queues;
+mod request;
+mod schedule;
+mod settings;
+mod shutdown;
+pub mod task;
+mod tasks;
+mod trace;
+mod worker;
+
+pub use backoff::Backoff;
+pub use call::{Call, CallOptions, Expires};
+pub use counters::Counters;
+pub use error::{SendError, WorkerError};
+pub use producer::{Producer, ProducerSettings};
+pub use queues::Queues;
+pub use settings::Settings;
+pub use shutdown::{Shutdown, ShutdownHandle};
+pub use task::{ArgumentError, Failure, NativeTask, Registry, RetryOptions, Run, Task, TaskError, TaskOptions};
+pub use worker::Worker;

@@ -1,0 +1,242 @@
+//! Which deliveries may be acknowledged, and telling the broker so in few frames.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use celeriac_broker::{Session, Settlement};
+use tokio::sync::Notify;
+
+/// The longest that an acknowledgement waits for others to travel with.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// The deliveries of one session, by tag. A pure state machine.
+///
+/// `AckThrough(n)` settles everything up to `n`, so it may only be said when nothing up to `n` is still held, nor
+/// on its way to us: with several queues, deliveries may reach us out of the order of their tags.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// Every tag below has been delivered to us.
+    seen_below: u64,
+    /// Delivered tags above that.
+    seen_above: BTreeSet<u64>,
+    /// Delivered, not settled, not to be settled yet.
+    held: BTreeSet<u64>,
+    /// To be acknowledged with the next flush.
+    done: BTreeSet<u64>,
+    /// To be rejected or requeued with the next flush.
+    refused: Vec<Settlement>,
+}
+
+impl Ledger {
+    fn new() -> Self {
+        Ledger { seen_below: 1, ..Ledger::default() }
+    }
+
+    fn deliver(&mut self, tag: u64) {
+        self.held.insert(tag);
+        if tag == self.seen_below {
+            self.seen_below += 1;
+            while self.seen_above.remove(&self.seen_below) {
+                self.seen_below += 1;
+            }
+        } else if tag > self.seen_below {
+            self.seen_above.insert(tag);
+        }
+    }
+
+    fn ack(&mut self, tag: u64) {
+        if self.held.remove(&tag) {
+            self.done.insert(tag);
+        }
+    }
+
+    fn refuse(&mut self, tag: u64, requeue: bool) {
+        if self.held.remove(&tag) {
+            self.refused.push(if requeue { Settlement::Requeue(tag) } else { Settlement::Reject(tag) });
+        }
+    }
+
+    fn pending(&self) -> usize {
+        self.done.len() + self.refused.len()
+    }
+
+    fn flush(&mut self) -> Vec<Settlement> {
+        let mut settlements = std::mem::take(&mut self.refused);
+        let limit = self.held.first().map_or(self.seen_below, |held| self.seen_below.min(*held));
+        let later = self.done.split_off(&limit);
+        settlements.extend(self.done.last().map(|last| Settlement::AckThrough(*last)));
+        settlements.extend(later.iter().map(|tag| Settlement::Ack(*tag)));
+        self.done.clear();
+        settlements
+    }
+}
+
+/// The acknowledgements of one session.
+pub(crate) struct Acks {
+    ledger: Mutex<Ledger>,
+    flush: Notify,
+    soon: Notify,
+    /// So many settlements go out at once; fewer wait for others.
+    batch: usize,
+}
+
+impl Acks {
+    /// For a session with this many unsettled deliveries at most (0: any number).
+    pub(crate) fn new(prefetch: usize) -> Arc<Self> {
+        let batch = if prefetch == 0 { 128 } else { (prefetch / 8).clamp(1, 128) };
+        Arc::new(Acks { ledger: Mutex::new(Ledger::new()), flush: Notify::new(), soon: Notify::new(), batch })
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A delivery arrived: its ticket.
+    pub(crate) fn deliver(self: &Arc<Self>, tag: u64) -> Ticket {
+        self.ledger().deliver(tag);
+        Ticket { acks: Some(self.clone()), tag }
+    }
+
+    /// How many deliveries are neither settled nor about to be.
+    pub(crate) fn held(&self) -> usize {
+        self.ledger().held.len()
+    }
+
+    fn changed(&self, pending: usize) {
+        if pending >= self.batch {
+            self.flush.notify_one();
+        } else if pending == 1 {
+            self.soon.notify_one();
+        }
+    }
+
+    /// Sends what is to be settled until the future is dropped.
+    ///
+    /// # Errors
+    /// When the session is lost.
+    pub(crate) async fn run(&self, session: &dyn Session) -> celeriac_broker::Error {
+        loop {
+            tokio::select! {
+                () = self.flush.notified() => {}
+                () = self.soon.notified() => {
+                    let _ = tokio::time::timeout(LINGER, self.flush.notified()).await;
+                }
+            }
+            if let Err(error) = self.flush(session).await {
+                return error;
+            }
+        }
+    }
+
+    /// Sends what is to be settled now.
+    ///
+    /// # Errors
+    /// When the session is lost.
+    pub(crate) async fn flush(&self, session: &dyn Session) -> Result<(), celeriac_broker::Error> {
+        let settlements = self.ledger().flush();
+        if settlements.is_empty() { Ok(()) } else { session.settle(&settlements).await }
+    }
+}
+
+/// The right to settle one delivery, once. Dropped without, the delivery goes back to its queue.
+pub(crate) struct Ticket {
+    acks: Option<Arc<Acks>>,
+    tag: u64,
+}
+
+impl Ticket {
+    /// Whether the delivery is settled already.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.acks.is_none()
+    }
+
+    /// Done.
+    pub(crate) fn ack(&mut self) {
+        self.settle(|ledger, tag| ledger.ack(tag));
+    }
+
+    /// Back to the queue, or to the dead-letter exchange.
+    pub(crate) fn refuse(&mut self, requeue: bool) {
+        self.settle(|ledger, tag| ledger.refuse(tag, requeue));
+    }
+
+    fn settle(&mut self, how: impl FnOnce(&mut Ledger, u64)) {
+        let Some(acks) = self.acks.take() else { return };
+        let pending = {
+            let mut ledger = acks.ledger();
+            how(&mut ledger, self.tag);
+            ledger.pending()
+        };
+        acks.changed(pending);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.refuse(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(delivered: &[u64]) -> Ledger {
+        let mut ledger = Ledger::new();
+        delivered.iter().for_each(|tag| ledger.deliver(*tag));
+        ledger
+    }
+
+    #[test]
+    fn what_is_done_in_a_row_is_one_settlement() {
+        let mut ledger = ledger(&[1, 2, 3, 4]);
+        [2, 1, 3].iter().for_each(|tag| ledger.ack(*tag));
+        assert_eq!(ledger.flush(), [Settlement::AckThrough(3)]);
+        assert_eq!(ledger.flush(), []);
+    }
+
+    #[test]
+    fn nothing_is_acked_past_what_is_held() {
+        let mut ledger = ledger(&[1, 2, 3, 4]);
+        [1, 3, 4].iter().for_each(|tag| ledger.ack(*tag));
+        assert_eq!(ledger.flush(), [Settlement::AckThrough(1), Settlement::Ack(3), Settlement::Ack(4)]);
+        ledger.ack(2);
+        assert_eq!(ledger.flush(), [Settlement::AckThrough(2)]);
+    }
+
+    #[test]
+    fn nothing_is_acked_past_what_is_on_its_way() {
+        let mut ledger = ledger(&[1, 3]);
+        [1, 3].iter().for_each(|tag| ledger.ack(*tag));
+        assert_eq!(ledger.flush(), [Settlement::AckThrough(1), Settlement::Ack(3)]);
+        ledger.deliver(2);
+        ledger.deliver(4);
+        ledger.ack(4);
+        assert_eq!(ledger.flush(), [Settlement::Ack(4)]);
+        ledger.ack(2);
+        assert_eq!(ledger.flush(), [Settlement::AckThrough(2)]);
+    }
+
+    #[test]
+    fn what_is_refused_is_told_first_and_never_acked() {
+        let mut ledger = ledger(&[1, 2, 3]);
+        ledger.refuse(2, true);
+        ledger.refuse(3, false);
+        ledger.ack(1);
+        ledger.ack(2);
+        let expected = [Settlement::Requeue(2), Settlement::Reject(3), Settlement::AckThrough(1)];
+        assert_eq!(ledger.flush(), expected);
+    }
+
+    #[test]
+    fn a_dropped_ticket_gives_the_delivery_back() {
+        let acks = Acks::new(1);
+        drop(acks.deliver(1));
+        let mut second = acks.deliver(2);
+        second.ack();
+        second.refuse(true);
+        drop(second);
+        assert_eq!(acks.ledger().flush(), [Settlement::Requeue(1), Settlement::AckThrough(2)]);
+    }
+}

@@ -1,0 +1,189 @@
+//! Sending tasks: the connection that publishes, opened when first needed and again after a loss.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use celeriac_broker::{Address, Connection, Published, Topology, Transport};
+use celeriac_protocol::codec::{Compression, Serializer};
+use celeriac_protocol::{Message, TaskMessage};
+use chrono::Utc;
+use tokio::sync::Mutex;
+
+use crate::backoff::Backoff;
+use crate::call::{Call, CallOptions, Expires};
+use crate::error::SendError;
+use crate::queues::Queues;
+
+/// What a producer needs to know.
+#[derive(Debug, Clone)]
+pub struct ProducerSettings {
+    /// The queues that are known, and the one that calls go to by default.
+    pub queues: Queues,
+    /// `task_serializer`.
+    pub serializer: Serializer,
+    /// `task_compression`.
+    pub compression: Option<Compression>,
+    /// Who sends, `gen123@host`.
+    pub origin: String,
+    /// `task_publish_retry_policy`'s `max_retries`: how often a call that could not be sent is tried again.
+    pub max_retries: u32,
+    /// `task_default_priority`.
+    pub priority: Option<u8>,
+}
+
+/// Sends calls over one connection.
+pub struct Producer {
+    transport: Arc<dyn Transport>,
+    settings: ProducerSettings,
+    line: Mutex<Option<Arc<dyn Connection>>>,
+    /// Queues that were declared on the connection.
+    declared: std::sync::Mutex<HashSet<String>>,
+}
+
+impl Producer {
+    /// A producer that has not connected yet.
+    pub fn new(transport: Arc<dyn Transport>, settings: ProducerSettings) -> Self {
+        Producer { transport, settings, line: Mutex::default(), declared: Default::default() }
+    }
+
+    /// The broker that it sends to.
+    pub fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &ProducerSettings {
+        &self.settings
+    }
+
+    /// Sends a call under an id; returns when the broker has taken it over.
+    ///
+    /// # Errors
+    /// [`SendError::Encode`]: nothing was sent. [`SendError::Broker`]: after the retries, it may or may not have
+    /// been sent.
+    pub async fn send(&self, id: String, call: Call) -> Result<(), SendError> {
+        let (message, route) = self.message(id, call)?;
+        self.deliver(route, message).await
+    }
+
+    fn message(&self, id: String, mut call: Call) -> Result<(Message, Route), SendError> {
+        let unknown = |kind: &str, name: &str| SendError::Encode(format!("{kind} {name:?} is not known"));
+        let options = &mut call.options;
+        let serializer = match options.serializer.take() {
+            None => self.settings.serializer,
+            Some(name) => Serializer::from_name(&name).ok_or_else(|| unknown("serializer", &name))?,
+        };
+        let compression = match options.compression.take() {
+            None => self.settings.compression,
+            Some(name) => Some(Compression::from_name(&name).ok_or_else(|| unknown("compression", &name))?),
+        };
+        let route = self.route(options);
+        let (priority, reply_to) = (options.priority.or(self.settings.priority), options.reply_to.take());
+        let now = Utc::now();
+        let left = options.expires.map(|expires| match expires {
+            Expires::After(time) => time,
+            Expires::At(time) => (time - now).to_std().unwrap_or_default(),
+        });
+        let (headers, body) = call.into_parts(id, now, &self.settings.origin);
+        let mut task = TaskMessage::new(headers, &body, serializer, compression)
+            .map_err(|error| SendError::Encode(error.to_string()))?;
+        task.properties.priority = priority;
+        task.properties.reply_to = Some(reply_to.unwrap_or_default());
+        // The broker drops it by itself where it can (`celery/app/amqp.py` passes `expires` as expiration).
+        task.properties.expiration = left.map(|time| time.as_millis().max(1).to_string());
+        Ok((task.into_message(), route))
+    }
+
+    fn route(&self, options: &mut CallOptions) -> Route {
+        if let (Some(exchange), Some(key)) = (options.exchange.take(), &options.routing_key) {
+            return Route { address: Address::exchange(exchange, key), queue: None };
+        }
+        let name = options.queue.take().or_else(|| options.routing_key.take());
+        let queue = self.settings.queues.queue(name.as_deref());
+        Route { address: Address::queue(&queue.name), queue: Some(Topology::task_queue(queue)) }
+    }
+
+    /// Publishes a task message that exists already, where it came from or to a queue.
+    pub(crate) async fn forward(&self, address: Address, task: TaskMessage) -> Result<(), SendError> {
+        self.deliver(Route { address, queue: None }, task.into_message()).await
+    }
+
+    async fn deliver(&self, route: Route, message: Message) -> Result<(), SendError> {
+        // kombu's default: at once, then after 0.2 s more each time.
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        let mut tries = 0;
+        loop {
+            match self.attempt(&route, message.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_recoverable() && tries < self.settings.max_retries => {
+                    tracing::debug!("cannot send yet: {error}");
+                    tries += 1;
+                    tokio::time::sleep(backoff.next()).await;
+                }
+                Err(error) => return Err(SendError::Broker(error)),
+            }
+        }
+    }
+
+    async fn attempt(&self, route: &Route, message: Message) -> Result<Published, celeriac_broker::Error> {
+        let connection = self.connection().await?;
+        let published = async {
+            if let Some(topology) = &route.queue
+                && !self.is_declared(&route.address.routing_key)
+            {
+                connection.declare(topology).await?;
+                self.declared
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(route.address.routing_key.clone());
+            }
+            connection.publish(&route.address, message).await
+        }
+        .await;
+        if let Err(celeriac_broker::Error::Lost(_)) = &published {
+            self.drop_line(&connection).await;
+        }
+        published
+    }
+
+    fn is_declared(&self, queue: &str) -> bool {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner).contains(queue)
+    }
+
+    /// The connection that publishes.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn connection(&self) -> Result<Arc<dyn Connection>, celeriac_broker::Error> {
+        let mut line = self.line.lock().await;
+        if let Some(connection) = &*line {
+            return Ok(connection.clone());
+        }
+        let connection = self.transport.connect().await?;
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *line = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Forgets a connection that was lost, unless somebody has opened another one meanwhile.
+    async fn drop_line(&self, lost: &Arc<dyn Connection>) {
+        let mut line = self.line.lock().await;
+        if line.as_ref().is_some_and(|current| Arc::ptr_eq(current, lost)) {
+            *line = None;
+        }
+    }
+
+    /// Closes the connection; a later call opens it again.
+    pub async fn close(&self) {
+        if let Some(connection) = self.line.lock().await.take() {
+            connection.close().await;
+        }
+    }
+}
+
+/// Where a message goes, and what must exist before.
+struct Route {
+    address: Address,
+    queue: Option<Topology>,
+}

@@ -1,0 +1,97 @@
+//! The worker's settings: Celery's names, resolved once and passed on as plain data.
+
+use std::time::Duration;
+
+use celeriac_protocol::codec::Accept;
+
+use crate::queues::Queues;
+
+/// What a worker does, by the names of Celery's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The worker's name, `celery@host`.
+    pub hostname: String,
+    /// `worker_concurrency`: how many tasks run at once.
+    pub concurrency: usize,
+    /// `worker_prefetch_multiplier`: deliveries held for each running task; 0 is no limit.
+    pub prefetch_multiplier: u16,
+    /// The queues that are known.
+    pub queues: Queues,
+    /// The queues to consume (`-Q`); empty for all that are known, or the default one.
+    pub consume_from: Vec<String>,
+    /// `accept_content`.
+    pub accept: Accept,
+    /// `task_acks_late`.
+    pub task_acks_late: bool,
+    /// `task_acks_on_failure_or_timeout`.
+    pub task_acks_on_failure_or_timeout: bool,
+    /// `task_ignore_result`.
+    pub task_ignore_result: bool,
+    /// `task_store_errors_even_if_ignored`.
+    pub task_store_errors_even_if_ignored: bool,
+    /// `task_track_started`.
+    pub task_track_started: bool,
+    /// `task_time_limit`.
+    pub task_time_limit: Option<Duration>,
+    /// `task_soft_time_limit`.
+    pub task_soft_time_limit: Option<Duration>,
+    /// `result_extended`.
+    pub result_extended: bool,
+    /// `worker_soft_shutdown_timeout`: how long running tasks may go on before a cold shutdown cancels them.
+    pub soft_shutdown_timeout: Duration,
+    /// `broker_connection_retry_on_startup`.
+    pub connection_retry_on_startup: bool,
+    /// `broker_connection_max_retries`; `None` is for ever.
+    pub connection_max_retries: Option<u32>,
+    /// `worker_eta_task_limit`: how many tasks wait here for their time; what comes past it keeps a place of the
+    /// prefetch window, so that the rest stays with the broker.
+    pub eta_task_limit: usize,
+    /// `worker_cancel_long_running_tasks_on_connection_loss`.
+    pub cancel_on_connection_loss: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            hostname: "celery@localhost".to_owned(),
+            concurrency: std::thread::available_parallelism().map_or(1, usize::from),
+            prefetch_multiplier: 4,
+            queues: Queues::default(),
+            consume_from: Vec::new(),
+            accept: Accept::default(),
+            task_acks_late: false,
+            task_acks_on_failure_or_timeout: true,
+            task_ignore_result: false,
+            task_store_errors_even_if_ignored: false,
+            task_track_started: false,
+            task_time_limit: None,
+            task_soft_time_limit: None,
+            result_extended: false,
+            soft_shutdown_timeout: Duration::ZERO,
+            connection_retry_on_startup: true,
+            connection_max_retries: Some(100),
+            eta_task_limit: 50_000,
+            cancel_on_connection_loss: false,
+        }
+    }
+}
+
+impl Settings {
+    /// How many deliveries may be unsettled, before those that wait for their time; 0 is no limit.
+    pub fn prefetch(&self) -> u16 {
+        let count = self.concurrency.saturating_mul(self.prefetch_multiplier.into());
+        // What a count of AMQP cannot say is no limit, as Celery warns.
+        u16::try_from(count).unwrap_or(0)
+    }
+
+    /// The names of the queues to consume.
+    pub fn consumed(&self) -> Vec<String> {
+        if !self.consume_from.is_empty() {
+            return self.consume_from.clone();
+        }
+        if self.queues.known.is_empty() {
+            return vec![self.queues.default.clone()];
+        }
+        self.queues.known.iter().map(|queue| queue.name.clone()).collect()
+    }
+}

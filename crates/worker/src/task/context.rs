@@ -1,0 +1,90 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_protocol::TaskHeaders;
+use tokio::sync::watch;
+
+use super::{Failure, RetryOptions, TaskError};
+
+/// What a task is told of its call (Celery's `self` and `self.request`). Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Task(Arc<Context>);
+
+/// The facts of one call.
+#[derive(Debug)]
+pub struct Context {
+    /// The envelope: id, retries, custom headers in `other`, root and parent, ...
+    pub headers: TaskHeaders,
+    /// The queue that it came from.
+    pub queue: Arc<str>,
+    /// The routing key that it was published with.
+    pub routing_key: String,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+    /// Its priority.
+    pub priority: Option<u8>,
+    /// The worker that runs it, `name@host`.
+    pub hostname: Arc<str>,
+    /// Turns true when the soft time limit is over or the worker wants to end.
+    pub(crate) overtime: watch::Receiver<bool>,
+}
+
+impl Task {
+    pub(crate) fn new(context: Context) -> Self {
+        Task(Arc::new(context))
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> &str {
+        &self.0.headers.id
+    }
+
+    /// The task's name.
+    pub fn name(&self) -> &str {
+        &self.0.headers.task
+    }
+
+    /// How often it was retried before this run.
+    pub fn retries(&self) -> u32 {
+        self.0.headers.retries
+    }
+
+    /// Everything else.
+    pub fn request(&self) -> &Context {
+        &self.0
+    }
+
+    /// Asks to be run again after the task's `default_retry_delay`: `return Err(task.retry())`.
+    pub fn retry(&self) -> TaskError {
+        self.retry_with(RetryOptions::default())
+    }
+
+    /// Asks to be run again after `countdown`.
+    pub fn retry_in(&self, countdown: Duration) -> TaskError {
+        self.retry_with(RetryOptions { countdown: Some(countdown), ..RetryOptions::default() })
+    }
+
+    /// Asks to be run again because of an error, which is the failure when no retry is left.
+    pub fn retry_for<E: std::error::Error>(&self, error: &E) -> TaskError {
+        self.retry_with(RetryOptions { cause: Some(Failure::from_error(error)), ..RetryOptions::default() })
+    }
+
+    /// Asks to be run again as the options say.
+    pub fn retry_with(&self, options: RetryOptions) -> TaskError {
+        TaskError::Retry(Box::new(options))
+    }
+
+    /// Waits until the soft time limit is over. An async task selects on it to end tidily.
+    pub async fn soft_time_limit(&self) {
+        let mut overtime = self.0.overtime.clone();
+        if overtime.wait_for(|over| *over).await.is_err() {
+            // The worker is gone, and this run with it.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether the soft time limit is over. A blocking task asks from time to time.
+    pub fn is_over_soft_time_limit(&self) -> bool {
+        *self.0.overtime.borrow()
+    }
+}

@@ -1,0 +1,11 @@
+//! Native tasks: what they are, what they are told, and how they fail.
+
+mod context;
+mod error;
+mod options;
+mod registry;
+
+pub use context::{Context, Task};
+pub use error::{ArgumentError, Failure, RetryOptions, TaskError};
+pub use options::TaskOptions;
+pub use registry::{NativeTask, Registry, Run};
