@@ -1,12 +1,403 @@
-use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::fmt;
 
-use crate::{Value, ValueError};
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{
+    self, Deserialize, DeserializeOwned, DeserializeSeed, EnumAccess, Error, IntoDeserializer, Unexpected,
+    VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
 
-/// Reads a value as a Rust type.
+use crate::types::marker;
+use crate::{Map, Value, ValueError};
+
+/// Reads Celery's data as a Rust type.
+///
+/// Enums are read as `serde_json` does; dates, `Decimal` and `UUID` are text to types that do not know them.
 ///
 /// # Errors
-/// When the value does not have the type's shape.
+/// When it has another shape.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ValueError> {
-    let _ = value;
-    unimplemented!()
+    T::deserialize(value)
+}
+
+macro_rules! numbers {
+    ($($method:ident $visit:ident $type:ty,)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+            match &self {
+                Value::BigInt(digits) => match digits.parse::<$type>() {
+                    Ok(number) => visitor.$visit(number),
+                    Err(_) => self.deserialize_any(visitor),
+                },
+                _ => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
+impl<'de> de::Deserializer<'de> for Value {
+    type Error = ValueError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(flag) => visitor.visit_bool(flag),
+            Value::Int(number) => visitor.visit_i64(number),
+            Value::BigInt(digits) => big_int(&digits, visitor),
+            Value::Float(number) => visitor.visit_f64(number),
+            Value::Bytes(bytes) => visitor.visit_byte_buf(bytes),
+            Value::List(items) => {
+                let mut items = SeqDeserializer::new(items.into_iter());
+                let value = visitor.visit_seq(&mut items)?;
+                items.end()?;
+                Ok(value)
+            }
+            Value::Map(map) => {
+                let mut entries = MapDeserializer::new(map.into_iter().map(|(key, value)| (Key(key), value)));
+                let value = visitor.visit_map(&mut entries)?;
+                entries.end()?;
+                Ok(value)
+            }
+            Value::String(text)
+            | Value::DateTime(text)
+            | Value::Date(text)
+            | Value::Time(text)
+            | Value::Decimal(text)
+            | Value::Uuid(text) => visitor.visit_string(text),
+        }
+    }
+
+    numbers! {
+        deserialize_u64 visit_u64 u64,
+        deserialize_i128 visit_i128 i128,
+        deserialize_u128 visit_u128 u128,
+        deserialize_f32 visit_f64 f64,
+        deserialize_f64 visit_f64 f64,
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self {
+            Value::Null => visitor.visit_none(),
+            value => visitor.visit_some(value),
+        }
+    }
+
+    /// `Vec<u8>` is a sequence to serde.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self {
+            Value::Bytes(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
+            value => value.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        let (kind, text) = match self {
+            Value::BigInt(text) => (marker::BIG_INT, text),
+            Value::DateTime(text) => (marker::DATE_TIME, text),
+            Value::Date(text) => (marker::DATE, text),
+            Value::Time(text) => (marker::TIME, text),
+            Value::Decimal(text) => (marker::DECIMAL, text),
+            Value::Uuid(text) => (marker::UUID, text),
+            value if name == marker::VALUE => return value.deserialize_any(visitor),
+            value => return visitor.visit_newtype_struct(value),
+        };
+        match name {
+            marker::VALUE => visitor.visit_enum(Typed { kind, text }),
+            marker::DATE_TIME | marker::DATE | marker::TIME | marker::DECIMAL | marker::UUID
+                if name != kind =>
+            {
+                let found = kind.trim_start_matches("$celeriac::");
+                Err(ValueError::invalid_type(Unexpected::Other(found), &visitor))
+            }
+            _ => visitor.visit_newtype_struct(Value::String(text)),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        match self {
+            Value::String(variant) => visitor.visit_enum(variant.into_deserializer()),
+            Value::Map(map) if map.len() == 1 => match map.into_iter().next() {
+                Some((variant, content)) => visitor.visit_enum(Variant { variant, content }),
+                None => Err(ValueError::custom("an empty dict is no enum")),
+            },
+            value => {
+                let found = Unexpected::Other(value.type_name());
+                Err(ValueError::invalid_type(found, &"str or a dict with a single key"))
+            }
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 char str string bytes byte_buf unit unit_struct tuple tuple_struct
+        map struct identifier ignored_any
+    }
+}
+
+fn big_int<'de, V: Visitor<'de>>(digits: &str, visitor: V) -> Result<V::Value, ValueError> {
+    if let Ok(number) = digits.parse::<u64>() {
+        return visitor.visit_u64(number);
+    }
+    match digits.parse::<i128>() {
+        Ok(number) => visitor.visit_i128(number),
+        Err(_) => {
+            Err(ValueError::invalid_type(Unexpected::Other("an integer of more than 128 bits"), &visitor))
+        }
+    }
+}
+
+impl<'de> IntoDeserializer<'de, ValueError> for Value {
+    type Deserializer = Value;
+
+    fn into_deserializer(self) -> Value {
+        self
+    }
+}
+
+/// A dict's key: text that numbers and booleans are read from.
+struct Key(Cow<'static, str>);
+
+impl<'de> IntoDeserializer<'de, ValueError> for Key {
+    type Deserializer = Key;
+
+    fn into_deserializer(self) -> Key {
+        self
+    }
+}
+
+macro_rules! key_numbers {
+    ($($method:ident $visit:ident $type:ty,)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+            match self.0.parse::<$type>() {
+                Ok(content) => visitor.$visit(content),
+                Err(_) => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
+impl<'de> de::Deserializer<'de> for Key {
+    type Error = ValueError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self.0 {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        }
+    }
+
+    key_numbers! {
+        deserialize_bool visit_bool bool,
+        deserialize_i8 visit_i8 i8,
+        deserialize_i16 visit_i16 i16,
+        deserialize_i32 visit_i32 i32,
+        deserialize_i64 visit_i64 i64,
+        deserialize_i128 visit_i128 i128,
+        deserialize_u8 visit_u8 u8,
+        deserialize_u16 visit_u16 u16,
+        deserialize_u32 visit_u32 u32,
+        deserialize_u64 visit_u64 u64,
+        deserialize_u128 visit_u128 u128,
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        visitor.visit_enum(self.0.into_deserializer())
+    }
+
+    forward_to_deserialize_any! {
+        f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
+        ignored_any
+    }
+}
+
+/// `{"Variant": content}`.
+struct Variant {
+    variant: Cow<'static, str>,
+    content: Value,
+}
+
+impl<'de> EnumAccess<'de> for Variant {
+    type Error = ValueError;
+    type Variant = Content;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Content), ValueError> {
+        Ok((seed.deserialize(Key(self.variant))?, Content(self.content)))
+    }
+}
+
+struct Content(Value);
+
+impl<'de> VariantAccess<'de> for Content {
+    type Error = ValueError;
+
+    fn unit_variant(self) -> Result<(), ValueError> {
+        <()>::deserialize(self.0)
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ValueError> {
+        seed.deserialize(self.0)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _length: usize, visitor: V) -> Result<V::Value, ValueError> {
+        match self.0 {
+            list @ Value::List(_) => de::Deserializer::deserialize_any(list, visitor),
+            value => Err(ValueError::invalid_type(Unexpected::Other(value.type_name()), &visitor)),
+        }
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        de::Deserializer::deserialize_any(self.0, visitor)
+    }
+}
+
+/// A value that serde has no type for: its marker and its text, told apart from an enum by [`AnyValue`].
+struct Typed {
+    kind: &'static str,
+    text: String,
+}
+
+impl<'de> EnumAccess<'de> for Typed {
+    type Error = ValueError;
+    type Variant = Content;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Content), ValueError> {
+        Ok((seed.deserialize(Key(Cow::Borrowed(self.kind)))?, Content(Value::String(self.text))))
+    }
+}
+
+/// Every kind of value passes through [`from_value`] unchanged; other formats give what they know.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(marker::VALUE, AnyValue)
+    }
+}
+
+impl<'de> Deserialize<'de> for Map {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_map(AnyValue)? {
+            Value::Map(map) => Ok(map),
+            value => Err(D::Error::invalid_type(Unexpected::Other(value.type_name()), &"a dict")),
+        }
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a value")
+    }
+
+    fn visit_newtype_struct<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Value, E> {
+        Ok(Value::Bool(flag))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Int(number))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::from(number))
+    }
+
+    fn visit_i128<E: de::Error>(self, number: i128) -> Result<Value, E> {
+        Ok(i64::try_from(number).map_or_else(|_| Value::BigInt(number.to_string()), Value::Int))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Float(number))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Value, E> {
+        Ok(Value::String(text))
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Value, E> {
+        Ok(Value::Bytes(bytes.to_vec()))
+    }
+
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Value, E> {
+        Ok(Value::Bytes(bytes))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut items = Vec::with_capacity(access.size_hint().unwrap_or(0).min(4096));
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut entries: Vec<(String, Value)> = Vec::with_capacity(access.size_hint().unwrap_or(0).min(4096));
+        while let Some(entry) = access.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Value::Map(entries.into_iter().collect()))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
+        let (kind, content): (String, _) = access.variant()?;
+        let text: String = content.newtype_variant()?;
+        Ok(match kind.as_str() {
+            marker::BIG_INT => Value::BigInt(text),
+            marker::DATE_TIME => Value::DateTime(text),
+            marker::DATE => Value::Date(text),
+            marker::TIME => Value::Time(text),
+            marker::DECIMAL => Value::Decimal(text),
+            marker::UUID => Value::Uuid(text),
+            _ => Value::Map(Map::from_iter([(kind, Value::String(text))])),
+        })
+    }
 }

@@ -9,6 +9,7 @@
 
 pub mod codec;
 mod de;
+mod float;
 mod map;
 mod message;
 pub mod repr;
@@ -17,6 +18,7 @@ mod ser;
 mod signature;
 mod task;
 pub mod time;
+pub mod types;
 mod value;
 
 pub use de::from_value;

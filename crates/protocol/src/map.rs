@@ -1,4 +1,6 @@
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use crate::Value;
 
@@ -17,6 +19,11 @@ impl Map {
     /// An empty dict with room for `capacity` entries.
     pub fn with_capacity(capacity: usize) -> Self {
         Map(Vec::with_capacity(capacity))
+    }
+
+    /// The text as a key; what is in every message costs no allocation.
+    pub fn key(text: &str) -> Cow<'static, str> {
+        known(text).map_or_else(|| Cow::Owned(text.to_owned()), Cow::Borrowed)
     }
 
     /// How many entries there are.
@@ -60,24 +67,20 @@ impl Map {
     }
 }
 
-/// Entries in order. A key that comes twice keeps its last value, as in Python.
+/// Entries in order. A key that comes twice keeps its first place and its last value, as in Python.
 impl<K: Into<Cow<'static, str>>> FromIterator<(K, Value)> for Map {
     fn from_iter<I: IntoIterator<Item = (K, Value)>>(entries: I) -> Self {
-        let entries: Vec<_> = entries.into_iter().map(|(key, value)| (key.into(), value)).collect();
-        if entries.len() < 32 {
-            let mut map = Map::with_capacity(entries.len());
-            for (key, value) in entries {
-                map.insert(key, value);
-            }
-            return map;
+        let entries: Vec<(Cow<'static, str>, Value)> =
+            entries.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        if is_unique(&entries) {
+            return Map(entries);
         }
-        // A hostile body may have a million keys: no quadratic search.
-        let mut places: std::collections::HashMap<Cow<'static, str>, usize> = std::collections::HashMap::with_capacity(entries.len());
+        let mut places: HashMap<Cow<'static, str>, usize> = HashMap::with_capacity(entries.len());
         let mut unique: Vec<(Cow<'static, str>, Value)> = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             match places.entry(key.clone()) {
-                std::collections::hash_map::Entry::Occupied(place) => unique[*place.get()].1 = value,
-                std::collections::hash_map::Entry::Vacant(place) => {
+                Entry::Occupied(place) => unique[*place.get()].1 = value,
+                Entry::Vacant(place) => {
                     place.insert(unique.len());
                     unique.push((key, value));
                 }
@@ -85,6 +88,17 @@ impl<K: Into<Cow<'static, str>>> FromIterator<(K, Value)> for Map {
         }
         Map(unique)
     }
+}
+
+/// A hostile body may have a million keys: only a few are compared each with each.
+fn is_unique(entries: &[(Cow<'static, str>, Value)]) -> bool {
+    if entries.len() < 32 {
+        let mut keys = entries.iter();
+        return std::iter::from_fn(|| keys.next().map(|entry| (&entry.0, keys.clone())))
+            .all(|(key, mut later)| later.all(|(other, _)| other != key));
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    entries.iter().all(|(key, _)| seen.insert(key))
 }
 
 impl IntoIterator for Map {
@@ -111,4 +125,24 @@ impl PartialEq for Map {
         theirs.sort_by_key(|(key, _)| *key);
         mine == theirs
     }
+}
+
+macro_rules! known {
+    ($($name:literal)*) => {
+        /// The names of protocol 2's headers and body, of signatures and results.
+        fn known(text: &str) -> Option<&'static str> {
+            match text {
+                $($name => Some($name),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+known! {
+    "lang" "task" "id" "shadow" "eta" "expires" "group" "group_index" "retries" "timelimit"
+    "root_id" "parent_id" "argsrepr" "kwargsrepr" "origin" "ignore_result" "replaced_task_nesting"
+    "stamped_headers" "stamps" "compression" "callbacks" "errbacks" "chain" "chord" "args" "kwargs"
+    "options" "subtask_type" "immutable" "task_id" "reply_to" "status" "result" "traceback"
+    "children" "date_done" "__type__" "__value__" "hostname" "clock"
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use crate::codec::{self, Accept, Compression, DecodeError, EncodeError, Serializer};
+use crate::codec::{self, Accept, Compression, DecodeError, EncodeError, Node, Serializer};
 use crate::{Map, Message, Properties, Signature, Value, time};
 
 /// A message that is no task, or a task that cannot be run as it stands.
@@ -349,12 +349,8 @@ impl Body {
         embed.insert("errbacks", list(&self.embed.errbacks));
         embed.insert("chain", list(&self.embed.chain));
         embed.insert("chord", self.embed.chord.clone().map_or(Value::Null, Signature::into_value));
-        let value = Value::List(vec![
-            Value::List(self.args.clone()),
-            Value::Map(self.kwargs.clone()),
-            Value::Map(embed),
-        ]);
-        codec::encode(&value, serializer, compression)
+        let parts = [Node::List(&self.args), Node::Map(&self.kwargs), Node::Map(&embed)];
+        codec::encode_node(Node::Parts(&parts), serializer, compression)
     }
 }
 

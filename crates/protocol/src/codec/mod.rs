@@ -1,67 +1,58 @@
 //! Serializers and compressions, by kombu's names and content types.
 
-use crate::{EncodedBody, Value};
+mod accept;
+mod compression;
+mod error;
+mod integer;
+mod json;
+mod msgpack;
+mod serializer;
+mod yaml;
 
-/// How values become bytes (`kombu/serialization.py`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Serializer {
-    /// `application/json`, with kombu's `__type__` envelopes.
-    #[default]
-    Json,
-    /// `application/x-msgpack`.
-    Msgpack,
-    /// `application/x-yaml`.
-    Yaml,
-}
+pub use accept::Accept;
+pub use compression::Compression;
+pub use error::{DecodeError, EncodeError, UnknownSerializer};
+pub use serializer::Serializer;
 
-impl Serializer {
-    /// The serializer of a content type; `None` for pickle and everything unknown.
-    pub fn from_content_type(content_type: &str) -> Option<Self> {
-        let _ = content_type;
-        unimplemented!()
-    }
-}
+use crate::{EncodedBody, Map, Value};
 
-/// How bytes become fewer (`kombu/compression.py`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Compression {
-    /// `application/x-gzip`: zlib's format, whatever the name says.
-    Zlib,
-    /// `application/x-bz2`.
-    Bzip2,
-    /// `application/x-lzma`: the xz format.
-    Lzma,
-    /// `application/zstd`.
-    Zstd,
-    /// `application/x-brotli`.
-    Brotli,
-}
-
-/// Which content types may be decoded, and how large and deep their content may be.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Accept {}
-
-impl Default for Accept {
-    fn default() -> Self {
-        unimplemented!()
-    }
-}
-
-/// A body that cannot be decoded.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum DecodeError {}
-
-/// A value that cannot be encoded.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum EncodeError {}
+/// The content type of pickle, which only Python can read.
+pub const PICKLE: &str = "application/x-python-serialize";
 
 /// Decompresses and decodes a body.
+///
+/// A body without a content type is `application/data`: text, or bytes where its encoding is `binary`. Content of
+/// that type and of `application/text` is always accepted, as kombu does.
 ///
 /// # Errors
 /// When its content type is not accepted or its content is not what it says.
 pub fn decode(body: &EncodedBody, accept: &Accept) -> Result<Value, DecodeError> {
-    let _ = (body, accept);
-    unimplemented!()
+    if body.content_type == PICKLE {
+        return Err(DecodeError::Pickle);
+    }
+    accept.check(&body.content_type)?;
+    let decompressed;
+    let data = match body.compression.as_deref() {
+        None | Some("") => &body.data[..],
+        Some(name) => {
+            let compression = Compression::from_name(name)
+                .ok_or_else(|| DecodeError::UnknownCompression(name.to_owned()))?;
+            decompressed = compression.decompress(&body.data, accept.max_size)?;
+            &decompressed
+        }
+    };
+    if data.len() > accept.max_size {
+        return Err(DecodeError::TooLarge { limit: accept.max_size });
+    }
+    match body.content_type.as_str() {
+        "" | "application/data" | "application/text" | "text/plain" => raw(data, &body.content_encoding),
+        content_type => match Serializer::from_content_type(content_type) {
+            Some(Serializer::Json) => json::read(data, accept.max_depth),
+            Some(Serializer::Msgpack) => msgpack::read(data, accept.max_depth),
+            Some(Serializer::Yaml) => yaml::read(data, accept.max_size, accept.max_depth),
+            None => Err(DecodeError::UnknownContentType(content_type.to_owned())),
+        },
+    }
 }
 
 /// Encodes and compresses a value.
@@ -73,6 +64,45 @@ pub fn encode(
     serializer: Serializer,
     compression: Option<Compression>,
 ) -> Result<EncodedBody, EncodeError> {
-    let _ = (value, serializer, compression);
-    unimplemented!()
+    encode_node(Node::Value(value), serializer, compression)
+}
+
+/// What is written: a value, or a list whose items lie in different places, so that none has to be cloned.
+#[derive(Clone, Copy)]
+pub(crate) enum Node<'a> {
+    Value(&'a Value),
+    List(&'a [Value]),
+    Map(&'a Map),
+    Parts(&'a [Node<'a>]),
+}
+
+pub(crate) fn encode_node(
+    node: Node<'_>,
+    serializer: Serializer,
+    compression: Option<Compression>,
+) -> Result<EncodedBody, EncodeError> {
+    let data = match serializer {
+        Serializer::Json => json::write(node)?,
+        Serializer::Msgpack => msgpack::write(node)?,
+        Serializer::Yaml => yaml::write(node)?,
+    };
+    let data = match compression {
+        None => data,
+        Some(compression) => compression.compress(&data)?,
+    };
+    Ok(EncodedBody {
+        content_type: serializer.content_type().to_owned(),
+        content_encoding: serializer.content_encoding().to_owned(),
+        compression: compression.map(|compression| compression.content_type().to_owned()),
+        data: data.into(),
+    })
+}
+
+/// Content that no serializer made (`kombu/serialization.py`, `raw_encode`).
+fn raw(data: &[u8], content_encoding: &str) -> Result<Value, DecodeError> {
+    if matches!(content_encoding, "binary" | "ascii-8bit") {
+        return Ok(Value::Bytes(data.to_vec()));
+    }
+    let text = std::str::from_utf8(data).map_err(|error| DecodeError::malformed("text", error))?;
+    Ok(Value::String(text.to_owned()))
 }
