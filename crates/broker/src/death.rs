@@ -98,7 +98,9 @@ mod tests {
         let seen: Vec<_> = deaths
             .iter()
             .map(|death| death.as_map().unwrap())
-            .map(|death| (death.get("queue").unwrap().as_str().unwrap(), death.get("count").unwrap().as_i64()))
+            .map(|death| {
+                (death.get("queue").unwrap().as_str().unwrap(), death.get("count").unwrap().as_i64())
+            })
             .collect();
         assert_eq!(seen, [("work", Some(2)), ("retry", Some(1))]);
         assert_eq!(message.headers.get("x-first-death-queue").unwrap().as_str(), Some("work"));

@@ -7,6 +7,9 @@
 //! [`memory`] is the transport for unit tests and single processes; `conformance` (a feature) holds the suite that
 //! every transport passes; `envelope` is kombu's JSON form of a message, for brokers that have no headers.
 
+#[cfg(any(test, feature = "conformance"))]
+#[allow(clippy::unwrap_used, reason = "a property that fails panics")]
+pub mod conformance;
 mod death;
 mod error;
 pub mod memory;

@@ -136,6 +136,7 @@ pub type Inbox = mpsc::UnboundedReceiver<Event>;
 
 /// What comes out of an inbox.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all events are deliveries")]
 pub enum Event {
     /// A message.
     Delivery(Delivery),

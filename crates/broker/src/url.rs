@@ -174,7 +174,9 @@ mod tests {
 
     #[test]
     fn bad_urls_are_told_without_the_password() {
-        for url in ["localhost", "amqp://u:secret@host:99999/", "amqp://u:secret@host:x", "amqp://u:secret%4@h"] {
+        for url in
+            ["localhost", "amqp://u:secret@host:99999/", "amqp://u:secret@host:x", "amqp://u:secret%4@h"]
+        {
             let error = BrokerUrl::parse(url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }

@@ -170,7 +170,12 @@ impl State {
     /// The queues that a message goes to, each once.
     fn route(&self, exchange: &str, routing_key: &str) -> Result<Vec<Arc<str>>, Error> {
         if exchange.is_empty() {
-            return Ok(self.queues.get_key_value(routing_key).map(|(name, _)| name.clone()).into_iter().collect());
+            return Ok(self
+                .queues
+                .get_key_value(routing_key)
+                .map(|(name, _)| name.clone())
+                .into_iter()
+                .collect());
         }
         let kind = self.exchanges.get(exchange).map(|exchange| exchange.kind);
         let kind: ExchangeKind = kind.ok_or_else(|| Error::NotFound(format!("exchange {exchange}")))?;

@@ -139,7 +139,9 @@ impl State {
 
     /// What follows when a queue has lost a consumer.
     fn desert(&mut self, name: &str) {
-        let Some(queue) = self.queues.get_mut(name).filter(|queue| queue.consumers.is_empty()) else { return };
+        let Some(queue) = self.queues.get_mut(name).filter(|queue| queue.consumers.is_empty()) else {
+            return;
+        };
         queue.touch(Instant::now());
         if queue.declared.auto_delete {
             self.delete_queue(name);
@@ -213,9 +215,10 @@ impl State {
         let mut passed = 0;
         while passed < queue.consumers.len() && queue.len() > 0 {
             queue.consumers.rotate_left(1);
-            let Some(session) = queue.consumers.back().and_then(|id| self.sessions.get_mut(id)) else { return };
-            let no_ack =
-                session.subscriptions.iter().any(|(known, options)| known == name && options.no_ack);
+            let Some(session) = queue.consumers.back().and_then(|id| self.sessions.get_mut(id)) else {
+                return;
+            };
+            let no_ack = session.subscriptions.iter().any(|(known, options)| known == name && options.no_ack);
             if !no_ack && !session.has_room(name) {
                 passed += 1;
                 continue;

@@ -68,7 +68,8 @@ impl QueueState {
     pub fn push(&mut self, mut entry: Entry, now: Instant) {
         let properties = &entry.message.properties;
         let priority = self.declared.max_priority.map_or(0, |max| properties.priority.unwrap_or(0).min(max));
-        let own = properties.expiration.as_deref().and_then(|text| text.parse().ok()).map(Duration::from_millis);
+        let own =
+            properties.expiration.as_deref().and_then(|text| text.parse().ok()).map(Duration::from_millis);
         let ttl = [own, self.declared.message_ttl].into_iter().flatten().min();
         entry.deadline = ttl.and_then(|ttl| now.checked_add(ttl));
         let position = Position { rank: u8::MAX - priority, number: self.next };

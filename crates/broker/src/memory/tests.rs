@@ -5,6 +5,18 @@ use celeriac_protocol::Message;
 use super::*;
 use crate::{Address, Event, Prefetch, Queue, Subscription, Topology};
 
+mod conforms {
+    use super::*;
+
+    impl crate::conformance::Fixture for MemoryTransport {
+        fn transport(&self) -> Arc<dyn Transport> {
+            Arc::new(self.clone())
+        }
+    }
+
+    crate::conformance_suite!(MemoryTransport::new());
+}
+
 #[tokio::test]
 async fn a_named_broker_is_shared_and_a_new_one_is_not() {
     let first = MemoryTransport::named("shared").connect().await.unwrap();

@@ -1,0 +1,90 @@
+//! Many messages, counted exactly.
+
+use std::collections::HashSet;
+
+use super::Fixture;
+use super::support::*;
+use crate::{Prefetch, Settlement};
+
+/// Eight tasks that publish 500 messages each on one connection.
+pub async fn concurrent_publishers_lose_nothing(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [queue] = queues(fixture, &connection, ["q"]).await;
+    let publishers: Vec<_> = (0..8)
+        .map(|publisher| {
+            let (connection, queue) = (connection.clone(), queue.clone());
+            tokio::spawn(async move {
+                for number in 0..500 {
+                    send(&connection, &queue, format!("{publisher} {number}")).await;
+                }
+            })
+        })
+        .collect();
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    until_len(&connection, &queue, 4000).await;
+    let mut consumer = Consumer::new(&connection, Prefetch::Session(100), &[&queue]).await;
+    let mut last = [-1; 8];
+    for _ in 0..4000 {
+        let delivery = consumer.next().await;
+        let body = body(&delivery);
+        let (publisher, number) = body.split_once(' ').expect("two numbers");
+        let (publisher, number): (usize, i32) = (publisher.parse().unwrap(), number.parse().unwrap());
+        assert_eq!(number, last[publisher] + 1, "each publisher's messages come in order");
+        last[publisher] = number;
+        consumer.settle(&[Settlement::Ack(delivery.tag)]).await;
+    }
+    until_len(&connection, &queue, 0).await;
+}
+
+/// Ten thousand messages, published and consumed at the same time, each once.
+pub async fn ten_thousand_arrive_once(fixture: &impl Fixture) {
+    const COUNT: usize = 10_000;
+    let connection = connect(fixture).await;
+    let [queue] = queues(fixture, &connection, ["q"]).await;
+    let publishers: Vec<_> = (0..8)
+        .map(|publisher| {
+            let (connection, queue) = (connection.clone(), queue.clone());
+            tokio::spawn(async move {
+                for number in (publisher..COUNT).step_by(8) {
+                    send(&connection, &queue, number).await;
+                }
+            })
+        })
+        .collect();
+    let receiver = connect(fixture).await;
+    let mut consumer = Consumer::new(&receiver, Prefetch::Session(200), &[&queue]).await;
+    let mut seen = HashSet::new();
+    while seen.len() < COUNT {
+        let delivery = consumer.next().await;
+        assert!(seen.insert(body(&delivery)), "twice: {}", body(&delivery));
+        if delivery.tag % 50 == 0 || seen.len() == COUNT {
+            consumer.settle(&[Settlement::AckThrough(delivery.tag)]).await;
+        }
+    }
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    receiver.close().await;
+    until_len(&connection, &queue, 0).await;
+}
+
+/// What one task publishes in turn comes in that order.
+pub async fn order_is_kept(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [queue] = queues(fixture, &connection, ["q"]).await;
+    let mut consumer = Consumer::new(&connection, Prefetch::Session(10), &[&queue]).await;
+    let sending = tokio::spawn(async move {
+        for number in 0..1000 {
+            send(&connection, &queue, number).await;
+        }
+        connection
+    });
+    for number in 0..1000 {
+        let delivery = consumer.next().await;
+        assert_eq!(body(&delivery), number.to_string());
+        consumer.settle(&[Settlement::Ack(delivery.tag)]).await;
+    }
+    sending.await.unwrap();
+}

@@ -1,0 +1,80 @@
+//! How much may be unsettled.
+
+use super::Fixture;
+use super::support::*;
+use crate::{Prefetch, Settlement};
+
+/// Over all queues of a session.
+pub async fn of_a_session(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [a, b] = queues(fixture, &connection, ["a", "b"]).await;
+    for number in 0..5 {
+        send(&connection, &a, number).await;
+        send(&connection, &b, number).await;
+    }
+    let mut limited = Consumer::new(&connection, Prefetch::Session(3), &[&a, &b]).await;
+    let deliveries = limited.take(3).await;
+    let mut greedy = Consumer::new(&connection, Prefetch::Unlimited, &[&a, &b]).await;
+    let others = greedy.take(7).await;
+    limited.assert_idle();
+    greedy.settle(&[Settlement::AckThrough(others.len() as u64)]).await;
+
+    send(&connection, &a, "later").await;
+    assert_eq!(greedy.bodies(1).await, ["later"]);
+    greedy.session.close().await;
+    // What the other gives back does not fit either, until there is room.
+    limited.assert_idle();
+    limited.settle(&[Settlement::Ack(deliveries[1].tag)]).await;
+    assert_eq!(limited.bodies(1).await, ["later"]);
+}
+
+/// For each queue of a session.
+pub async fn of_a_queue(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [a, b] = queues(fixture, &connection, ["a", "b"]).await;
+    for number in 0..5 {
+        send(&connection, &a, number).await;
+        send(&connection, &b, number).await;
+    }
+    let mut limited = Consumer::new(&connection, Prefetch::Queue(2), &[&a, &b]).await;
+    let deliveries = limited.take(4).await;
+    assert_eq!(deliveries.iter().filter(|delivery| *delivery.queue == *a).count(), 2);
+    let tag = deliveries.iter().find(|delivery| *delivery.queue == *b).expect("one of b").tag;
+    limited.settle(&[Settlement::Ack(tag)]).await;
+    assert_eq!(*limited.next().await.queue, *b);
+    let mut greedy = Consumer::new(&connection, Prefetch::Unlimited, &[&a, &b]).await;
+    greedy.take(5).await;
+    limited.assert_idle();
+}
+
+/// No limit at all.
+pub async fn unlimited(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [queue] = queues(fixture, &connection, ["q"]).await;
+    for number in 0..500 {
+        send(&connection, &queue, number).await;
+    }
+    let mut consumer = Consumer::new(&connection, Prefetch::Unlimited, &[&queue]).await;
+    let expected: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+    assert_eq!(consumer.bodies(500).await, expected);
+}
+
+/// More, then less.
+pub async fn changed_later(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [queue] = queues(fixture, &connection, ["q"]).await;
+    for number in 0..10 {
+        send(&connection, &queue, number).await;
+    }
+    let mut consumer = Consumer::new(&connection, Prefetch::Session(2), &[&queue]).await;
+    consumer.take(2).await;
+    consumer.session.set_prefetch(Prefetch::Session(5)).await.unwrap();
+    consumer.take(3).await;
+    until_len(&connection, &queue, 5).await;
+    consumer.session.set_prefetch(Prefetch::Session(1)).await.unwrap();
+    // Four of five settled: still one unsettled, so nothing comes.
+    consumer.settle(&[Settlement::AckThrough(4)]).await;
+    let mut other = Consumer::new(&connection, Prefetch::Unlimited, &[&queue]).await;
+    other.take(5).await;
+    consumer.assert_idle();
+}

@@ -1,0 +1,114 @@
+//! From an address to queues.
+
+use std::sync::Arc;
+
+use super::Fixture;
+use super::support::*;
+use crate::{Address, Binding, Connection, Exchange, ExchangeKind, Prefetch, Published, Topology};
+
+/// The routing key is the queue's name.
+pub async fn by_the_default_exchange(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [a, b] = queues(fixture, &connection, ["a", "b"]).await;
+    send(&connection, &a, "for a").await;
+    send(&connection, &b, "for b").await;
+    let mut consumer = Consumer::new(&connection, Prefetch::Session(10), &[&a]).await;
+    let delivery = consumer.next().await;
+    assert_eq!((body(&delivery).as_str(), delivery.tag, delivery.redelivered), ("for a", 1, false));
+    assert_eq!((delivery.exchange.as_str(), &delivery.routing_key, &*delivery.queue), ("", &a, a.as_str()));
+    until_len(&connection, &b, 1).await;
+}
+
+/// The routing key is the binding key.
+pub async fn direct(fixture: &impl Fixture) {
+    let (connection, x, [red, blue]) =
+        ground(fixture, ExchangeKind::Direct, [("a", "red"), ("b", "blue")]).await;
+    publish(&connection, &x, &["red", "green", "blue", "red"]).await;
+    let mut consumer = Consumer::new(&connection, Prefetch::Unlimited, &[&red]).await;
+    let delivery = consumer.next().await;
+    assert_eq!(
+        (&delivery.exchange, delivery.routing_key.as_str(), &*delivery.queue),
+        (&x, "red", red.as_str())
+    );
+    assert_eq!(consumer.bodies(1).await, ["red"]);
+    let mut other = Consumer::new(&connection, Prefetch::Unlimited, &[&blue]).await;
+    assert_eq!(other.bodies(1).await, ["blue"]);
+    assert_eq!(connection.queue_len(&red).await, Ok(0));
+    assert_eq!(connection.queue_len(&blue).await, Ok(0));
+}
+
+/// Patterns of words.
+pub async fn topic(fixture: &impl Fixture) {
+    let (connection, x, [star, hash, exact]) =
+        ground(fixture, ExchangeKind::Topic, [("a", "worker.*"), ("b", "worker.#"), ("c", "worker.online")])
+            .await;
+    publish(&connection, &x, &["worker", "worker.online", "worker.a.b", "task.sent", "worker.end"]).await;
+    for (queue, expected) in [
+        (star, vec!["worker.online", "worker.end"]),
+        (hash, vec!["worker", "worker.online", "worker.a.b", "worker.end"]),
+        (exact, vec!["worker.online"]),
+    ] {
+        let mut consumer = Consumer::new(&connection, Prefetch::Unlimited, &[&queue]).await;
+        assert_eq!(consumer.bodies(expected.len()).await, expected);
+        assert_eq!(connection.queue_len(&queue).await, Ok(0));
+    }
+}
+
+/// Every bound queue, whatever the key; also those that another process bound.
+pub async fn fanout(fixture: &impl Fixture) {
+    let (connection, x, [a, b]) = ground(fixture, ExchangeKind::Fanout, [("a", "k"), ("b", "")]).await;
+    let [unbound] = queues(fixture, &connection, ["c"]).await;
+    let mut consumer = Consumer::new(&connection, Prefetch::Unlimited, &[&a]).await;
+    publish(&connect(fixture).await, &x, &["one", "two"]).await;
+    assert_eq!(consumer.bodies(2).await, ["one", "two"]);
+    until_len(&connection, &b, 2).await;
+    assert_eq!(connection.queue_len(&unbound).await, Ok(0));
+}
+
+/// A queue with several bindings that fit gets a message once.
+pub async fn once_a_queue(fixture: &impl Fixture) {
+    let (connection, x, [queue, _]) =
+        ground(fixture, ExchangeKind::Topic, [("a", "worker.#"), ("a", "#")]).await;
+    publish(&connection, &x, &["worker.online", "end"]).await;
+    let mut consumer = Consumer::new(&connection, Prefetch::Unlimited, &[&queue]).await;
+    assert_eq!(consumer.bodies(2).await, ["worker.online", "end"]);
+}
+
+/// A mandatory message that no queue takes is returned; another is dropped silently.
+pub async fn mandatory(fixture: &impl Fixture) {
+    let (connection, x, [queue]) = ground(fixture, ExchangeKind::Direct, [("a", "red")]).await;
+    let publish = async |address: Address| connection.publish(&address, message("m")).await.unwrap();
+    assert_eq!(publish(Address::exchange(&x, "red").mandatory()).await, Published::Accepted);
+    assert_eq!(publish(Address::exchange(&x, "green").mandatory()).await, Published::Returned);
+    assert_eq!(publish(Address::exchange(&x, "green")).await, Published::Accepted);
+    assert_eq!(publish(Address::queue(fixture.name("none")).mandatory()).await, Published::Returned);
+    assert_eq!(publish(Address::queue(fixture.name("none"))).await, Published::Accepted);
+    until_len(&connection, &queue, 1).await;
+    let missing = connection.publish(&Address::exchange(fixture.name("none"), "red"), message("m")).await;
+    assert!(missing.is_err(), "{missing:?}");
+    assert_eq!(publish(Address::exchange(&x, "red").mandatory()).await, Published::Accepted);
+}
+
+async fn ground<const N: usize>(
+    fixture: &impl Fixture,
+    kind: ExchangeKind,
+    bindings: [(&str, &str); N],
+) -> (Arc<dyn Connection>, String, [String; N]) {
+    let connection = connect(fixture).await;
+    let names = queues(fixture, &connection, bindings.map(|(queue, _)| queue)).await;
+    let exchange = fixture.name("x");
+    let topology = Topology {
+        exchanges: vec![Exchange::new(&exchange, kind)],
+        bindings: bindings.map(|(queue, key)| Binding::new(fixture.name(queue), &exchange, key)).into(),
+        ..Topology::default()
+    };
+    connection.declare(&topology).await.unwrap();
+    (connection, exchange, names)
+}
+
+/// One message for each key, which is also its body.
+async fn publish(connection: &Arc<dyn Connection>, exchange: &str, keys: &[&str]) {
+    for key in keys {
+        connection.publish(&Address::exchange(exchange, *key), message(key)).await.unwrap();
+    }
+}
