@@ -19,12 +19,14 @@ const FRAME_MAX: usize = 131_072;
 pub enum Field<'a> {
     /// A long string.
     Text(&'a str),
-    /// A signed 64-bit integer.
-    Int(i64),
+    /// A signed 32-bit integer.
+    Int(i32),
     /// A boolean.
     Bool(bool),
     /// No value.
     Void,
+    /// An array.
+    List(Vec<Field<'a>>),
     /// A table.
     Table(Vec<(&'a str, Field<'a>)>),
 }
@@ -105,24 +107,25 @@ impl AmqpProbe {
         short(&mut publish, queue);
         publish.push(0);
         self.method_unflushed(1, (60, 40), &publish);
-        // content-type, content-encoding, headers, delivery-mode, correlation-id
+        // content-type, content-encoding, headers, delivery-mode, priority, correlation-id, reply-to
         let mut header = vec![0, 60, 0, 0];
         header.extend((task.body.len() as u64).to_be_bytes());
-        header.extend(0b1111_0100_0000_0000_u16.to_be_bytes());
+        header.extend(0b1111_1110_0000_0000_u16.to_be_bytes());
         short(&mut header, task.content_type);
         short(&mut header, "utf-8");
         header.extend(table(&task.headers));
-        header.push(2);
+        header.extend([2, 0]);
         short(&mut header, task.correlation_id);
+        short(&mut header, task.reply_to);
         self.frame(HEADER, 1, &header);
         for part in task.body.chunks(FRAME_MAX - 8) {
             self.frame(BODY, 1, part);
         }
     }
 
-    /// Sends what is buffered and waits until the server has taken it.
-    pub fn flush(&mut self, queue: &str) {
-        let _ = self.queue(queue);
+    /// Sends what is buffered; the queue's depth shows it a moment later.
+    pub fn flush(&mut self) {
+        self.writer.flush().expect("a connected server");
     }
 
     fn method(&mut self, channel: u16, id: (u16, u16), arguments: &[u8]) {
@@ -176,6 +179,8 @@ pub struct TaskMessage<'a> {
     pub headers: Vec<(&'a str, Field<'a>)>,
     /// The property correlation-id.
     pub correlation_id: &'a str,
+    /// The property reply-to.
+    pub reply_to: &'a str,
     /// The body.
     pub body: &'a [u8],
 }
@@ -200,26 +205,36 @@ fn long(to: &mut Vec<u8>, bytes: &[u8]) {
 
 fn table(fields: &[(&str, Field<'_>)]) -> Vec<u8> {
     let mut inner = Vec::new();
-    for (name, field) in fields {
+    for (name, value) in fields {
         short(&mut inner, name);
-        match field {
-            Field::Text(text) => {
-                inner.push(b'S');
-                long(&mut inner, text.as_bytes());
-            }
-            Field::Int(number) => {
-                inner.push(b'l');
-                inner.extend(number.to_be_bytes());
-            }
-            Field::Bool(flag) => inner.extend([b't', u8::from(*flag)]),
-            Field::Void => inner.push(b'V'),
-            Field::Table(fields) => {
-                inner.push(b'F');
-                inner.extend(table(fields));
-            }
-        }
+        field(&mut inner, value);
     }
     let mut table = Vec::new();
     long(&mut table, &inner);
     table
+}
+
+fn field(to: &mut Vec<u8>, value: &Field<'_>) {
+    match value {
+        Field::Text(text) => {
+            to.push(b'S');
+            long(to, text.as_bytes());
+        }
+        Field::Int(number) => {
+            to.push(b'I');
+            to.extend(number.to_be_bytes());
+        }
+        Field::Bool(flag) => to.extend([b't', u8::from(*flag)]),
+        Field::Void => to.push(b'V'),
+        Field::List(values) => {
+            let mut inner = Vec::new();
+            values.iter().for_each(|value| field(&mut inner, value));
+            to.push(b'A');
+            long(to, &inner);
+        }
+        Field::Table(fields) => {
+            to.push(b'F');
+            to.extend(table(fields));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The chores of celeriac: `cargo xtask setup | test | check | lint | ci | bench`.
 
+mod bench;
 mod cargo;
 mod check;
 mod lint;
@@ -42,8 +43,9 @@ fn run(args: &[&str]) -> Result<ExitCode> {
             check::check()?;
             test::test(&[])
         }
+        ["bench", args @ ..] => bench::bench(args).map(|()| ExitCode::SUCCESS),
         [] | ["help" | "-h" | "--help"] => {
-            println!("{USAGE}");
+            println!("{USAGE}\n\n{}", bench::USAGE);
             Ok(ExitCode::SUCCESS)
         }
         _ => bail!("no such chore: {}\n{USAGE}", args.join(" ")),

@@ -1,0 +1,56 @@
+//! Measures celeriac beside its peers, in one run: machines differ and are noisy, ratios hold.
+
+mod cpu;
+mod fill;
+mod programs;
+mod startup;
+mod table;
+mod throughput;
+
+use anyhow::{Context, Result, bail};
+
+pub const USAGE: &str = "\
+cargo xtask bench throughput [--count N] [--rounds N] [--only NAME,...]
+                           no-op tasks from a filled RabbitMQ queue: celeriac, rusty-celery, bare (a client that only
+                           reads and acknowledges), and by --only celery (Python, prefork)
+cargo xtask bench startup  [--rounds N]
+                           from the start to the line `ready.`, and memory when idle";
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub struct Options {
+    /// Messages a round.
+    pub count: u32,
+    /// Rounds, each with every contender in turn.
+    pub rounds: usize,
+    /// Names of contenders; all the usual ones when empty.
+    pub only: Vec<String>,
+}
+
+impl Options {
+    fn parse(args: &[&str]) -> Result<Self> {
+        let mut options = Self { count: 40_000, rounds: 3, only: Vec::new() };
+        for pair in args.chunks(2) {
+            let &[name, value] = pair else { bail!("{} has no value\n{USAGE}", pair.concat()) };
+            match name {
+                "--count" => options.count = value.parse().context("--count")?,
+                "--rounds" => options.rounds = value.parse().context("--rounds")?,
+                "--only" => options.only = value.split(',').map(str::to_owned).collect(),
+                _ => bail!("no such option: {name}\n{USAGE}"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the benchmark that the arguments name and prints its table.
+///
+/// # Errors
+/// When a program does not build or does no work.
+pub fn bench(args: &[&str]) -> Result<()> {
+    match args {
+        ["throughput", options @ ..] => throughput::throughput(&Options::parse(options)?),
+        ["startup", options @ ..] => startup::startup(&Options::parse(options)?),
+        _ => bail!("{USAGE}"),
+    }
+}
