@@ -1,6 +1,7 @@
 //! Which deliveries may be acknowledged, and telling the broker so in few frames.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -79,13 +80,21 @@ pub(crate) struct Acks {
     soon: Notify,
     /// So many settlements go out at once; fewer wait for others.
     batch: usize,
+    /// The session is gone: every delivery comes again, whatever we say.
+    void: AtomicBool,
 }
 
 impl Acks {
     /// For a session with this many unsettled deliveries at most (0: any number).
     pub(crate) fn new(prefetch: usize) -> Arc<Self> {
         let batch = if prefetch == 0 { 128 } else { (prefetch / 8).clamp(1, 128) };
-        Arc::new(Acks { ledger: Mutex::new(Ledger::new()), flush: Notify::new(), soon: Notify::new(), batch })
+        Arc::new(Acks {
+            ledger: Mutex::new(Ledger::new()),
+            flush: Notify::new(),
+            soon: Notify::new(),
+            batch,
+            void: AtomicBool::new(false),
+        })
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -96,6 +105,11 @@ impl Acks {
     pub(crate) fn deliver(self: &Arc<Self>, tag: u64) -> Ticket {
         self.ledger().deliver(tag);
         Ticket { acks: Some(self.clone()), tag }
+    }
+
+    /// The session is gone.
+    pub(crate) fn void(&self) {
+        self.void.store(true, Ordering::Relaxed);
     }
 
     /// How many deliveries are neither settled nor about to be.
@@ -146,9 +160,9 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Whether the delivery is settled already.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.acks.is_none()
+    /// Whether the delivery comes again, whatever is said of it.
+    pub(crate) fn is_void(&self) -> bool {
+        self.acks.as_ref().is_some_and(|acks| acks.void.load(Ordering::Relaxed))
     }
 
     /// Done.

@@ -144,9 +144,12 @@ impl Call {
     /// The envelope and the body of the call, sent at `now` by `origin`.
     pub(crate) fn into_parts(self, id: String, now: DateTime<Utc>, origin: &str) -> (TaskHeaders, Body) {
         let Call { task, args, kwargs, embed, options } = self;
-        let later = |time: Duration| chrono::Duration::from_std(time).ok().and_then(|time| now.checked_add_signed(time));
+        let later = |time: Duration| {
+            chrono::Duration::from_std(time).ok().and_then(|time| now.checked_add_signed(time))
+        };
         let mut headers = TaskHeaders::new(task, id);
-        headers.eta = options.eta.or_else(|| options.countdown.filter(|time| !time.is_zero()).and_then(later));
+        headers.eta =
+            options.eta.or_else(|| options.countdown.filter(|time| !time.is_zero()).and_then(later));
         headers.expires = options.expires.and_then(|expires| match expires {
             Expires::After(time) => later(time),
             Expires::At(time) => Some(time),

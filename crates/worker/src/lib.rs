@@ -9,6 +9,7 @@
 //! end by a [`ShutdownHandle`].
 
 mod acks;
+mod attempt;
 mod backoff;
 mod blueprint;
 mod call;
@@ -16,6 +17,7 @@ mod connection;
 mod counters;
 mod error;
 mod executor;
+mod followup;
 mod producer;
 mod queues;
 mod request;
@@ -35,5 +37,7 @@ pub use producer::{Producer, ProducerSettings};
 pub use queues::Queues;
 pub use settings::Settings;
 pub use shutdown::{Shutdown, ShutdownHandle};
-pub use task::{ArgumentError, Failure, NativeTask, Registry, RetryOptions, Run, Task, TaskError, TaskOptions};
+pub use task::{
+    ArgumentError, Failure, NativeTask, Registry, RetryOptions, Run, Task, TaskError, TaskOptions,
+};
 pub use worker::Worker;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use crate::acks::Ticket;
 use crate::settings::Settings;
-use crate::task::{NativeTask, TaskOptions};
+use crate::task::{Registered, TaskOptions};
 
 /// A task that was received and is to be run.
 pub(crate) struct Request {
@@ -20,7 +20,7 @@ pub(crate) struct Request {
     /// Where it came from.
     pub(crate) origin: Origin,
     /// The task that it calls.
-    pub(crate) task: Arc<dyn NativeTask>,
+    pub(crate) task: Arc<Registered>,
     /// What holds for this call: the message's word, the task's options, the settings, in this order.
     pub(crate) policy: Policy,
     /// Its place with the broker.

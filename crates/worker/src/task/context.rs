@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use celeriac_protocol::TaskHeaders;
@@ -25,8 +26,26 @@ pub struct Context {
     pub priority: Option<u8>,
     /// The worker that runs it, `name@host`.
     pub hostname: Arc<str>,
-    /// Turns true when the soft time limit is over or the worker wants to end.
-    pub(crate) overtime: watch::Receiver<bool>,
+    /// Tells of the soft time limit, where there is one.
+    pub(crate) overtime: Option<Overtime>,
+}
+
+/// The soft time limit as the task sees it.
+#[derive(Debug)]
+pub(crate) struct Overtime {
+    over: watch::Receiver<bool>,
+    /// Whether the task ever asked: one that does not cannot end by itself.
+    asked: AtomicBool,
+}
+
+impl Overtime {
+    pub(crate) fn new(over: watch::Receiver<bool>) -> Self {
+        Overtime { over, asked: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
 }
 
 impl Task {
@@ -74,17 +93,27 @@ impl Task {
         TaskError::Retry(Box::new(options))
     }
 
-    /// Waits until the soft time limit is over. An async task selects on it to end tidily.
+    /// Waits until the soft time limit is over; for ever if there is none.
+    ///
+    /// An async task selects on it to end tidily. One that asks neither here nor by
+    /// [`is_over_soft_time_limit`](Task::is_over_soft_time_limit) is dropped at the limit and fails with
+    /// `SoftTimeLimitExceeded`, as a Python task does that does not catch it.
     pub async fn soft_time_limit(&self) {
-        let mut overtime = self.0.overtime.clone();
-        if overtime.wait_for(|over| *over).await.is_err() {
-            // The worker is gone, and this run with it.
-            std::future::pending::<()>().await;
+        if let Some(overtime) = &self.0.overtime {
+            overtime.asked.store(true, Ordering::Relaxed);
+            let mut over = overtime.over.clone();
+            if over.wait_for(|over| *over).await.is_ok() {
+                return;
+            }
         }
+        std::future::pending::<()>().await;
     }
 
     /// Whether the soft time limit is over. A blocking task asks from time to time.
     pub fn is_over_soft_time_limit(&self) -> bool {
-        *self.0.overtime.borrow()
+        self.0.overtime.as_ref().is_some_and(|overtime| {
+            overtime.asked.store(true, Ordering::Relaxed);
+            *overtime.over.borrow()
+        })
     }
 }

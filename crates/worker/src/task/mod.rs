@@ -5,7 +5,8 @@ mod error;
 mod options;
 mod registry;
 
+pub(crate) use context::Overtime;
 pub use context::{Context, Task};
 pub use error::{ArgumentError, Failure, RetryOptions, TaskError};
 pub use options::TaskOptions;
-pub use registry::{NativeTask, Registry, Run};
+pub use registry::{NativeTask, Registered, Registry, Run};

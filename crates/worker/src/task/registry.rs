@@ -29,18 +29,27 @@ pub enum Run {
     Blocking(Box<dyn FnOnce() -> Result<Value, TaskError> + Send>),
 }
 
+/// A task and its options, asked for once.
+pub struct Registered {
+    /// The task.
+    pub task: Box<dyn NativeTask>,
+    /// Its options.
+    pub options: TaskOptions,
+}
+
 /// The tasks that a program has, by name.
 #[derive(Clone, Default)]
-pub struct Registry(HashMap<String, Arc<dyn NativeTask>>);
+pub struct Registry(HashMap<String, Arc<Registered>>);
 
 impl Registry {
     /// Adds a task; one of the same name is replaced.
     pub fn add(&mut self, task: impl NativeTask) {
-        self.0.insert(task.name().to_owned(), Arc::new(task));
+        let (name, options) = (task.name().to_owned(), task.options());
+        self.0.insert(name, Arc::new(Registered { task: Box::new(task), options }));
     }
 
     /// The task of a name.
-    pub fn task(&self, name: &str) -> Option<&Arc<dyn NativeTask>> {
+    pub fn task(&self, name: &str) -> Option<&Arc<Registered>> {
         self.0.get(name)
     }
 

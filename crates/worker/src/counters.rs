@@ -1,0 +1,37 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a worker has done since it started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Task messages that were understood.
+    pub received: Counter,
+    /// Tasks that returned a value.
+    pub succeeded: Counter,
+    /// Tasks that failed, timed out or did not get fitting arguments.
+    pub failed: Counter,
+    /// Tasks that are to be run again.
+    pub retried: Counter,
+    /// Tasks that expired before they ran.
+    pub expired: Counter,
+    /// Tasks that rejected their message or ignored their outcome.
+    pub rejected: Counter,
+    /// Messages of tasks that are not registered here.
+    pub unregistered: Counter,
+    /// Messages that could not be understood.
+    pub invalid: Counter,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The number now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
