@@ -28,7 +28,7 @@ if [ ! -e $policy ]; then
     chmod +x $policy
 fi
 export DEBIAN_FRONTEND=noninteractive
-options='-q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300'
+options='-qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300'
 apt-get $options update >&2
 apt-get $options install -y --no-install-recommends "$@" >&2
 "#;
