@@ -25,6 +25,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The URL of a result store that cannot be served.
+    #[error("result store {url}: {reason}")]
+    Url {
+        /// The URL, without its password.
+        url: String,
+        /// What is wrong with it, and what would do.
+        reason: String,
+    },
+    /// Results were asked for, and no store is configured (`celery/backends/base.py`, `DisabledBackend`).
+    #[error("No result backend is configured. Please see the documentation for more information.")]
+    Disabled,
     /// This store cannot do that.
     #[error("the {store} result store cannot {what}")]
     Unsupported {

@@ -1,0 +1,136 @@
+//! The connection that commands share. What is asked for together travels together.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, RetryMethod};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::{Error, backoff};
+
+/// How long a connection may take.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may take before the connection counts as lost.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// For how long callers take over that Redis was out of reach, instead of trying in turn.
+const FAILURE_HOLDS: Duration = Duration::from_millis(200);
+
+pub(super) struct Link {
+    client: Client,
+    display_url: String,
+    state: Mutex<State>,
+}
+
+enum State {
+    Idle,
+    /// The number tells connections apart.
+    Up(MultiplexedConnection, u64),
+    Failed(RedisError, Instant),
+    Closed,
+}
+
+/// A connection, its number; or why there is none, and whether trying again may help.
+type Connected = Result<(MultiplexedConnection, u64), Result<RedisError, Error>>;
+
+impl Link {
+    pub(super) fn new(client: Client, display_url: String) -> Self {
+        Link { client, display_url, state: Mutex::new(State::Idle) }
+    }
+
+    pub(super) fn display_url(&self) -> &str {
+        &self.display_url
+    }
+
+    /// Sends a command, again after a loss. What Redis answers that trying again would not change comes back as
+    /// the inner error.
+    pub(super) async fn query(&self, command: &Cmd) -> Result<RedisResult<redis::Value>, Error> {
+        let mut retry = 0;
+        loop {
+            let error = match self.connection().await {
+                Ok((mut connection, number)) => {
+                    let answer = connection.send_packed_command(command).await;
+                    match answer.and_then(redis::Value::extract_error) {
+                        Err(error) if is_lost(&error) => {
+                            self.lost(number).await;
+                            error
+                        }
+                        Err(error) if is_busy(&error) => error,
+                        answer => return Ok(answer),
+                    }
+                }
+                Err(Ok(error)) => error,
+                Err(Err(closed)) => return Err(closed),
+            };
+            if retry >= backoff::MAX_RETRIES || !may_recover(&error) {
+                return Err(self.unavailable(&error));
+            }
+            let delay = backoff::delay(retry);
+            retry += 1;
+            tracing::warn!(
+                "Connection to Redis lost: retry ({retry}/{}) in {:.2}s: {error}",
+                backoff::MAX_RETRIES,
+                delay.as_secs_f64(),
+            );
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn connection(&self) -> Connected {
+        let mut state = self.state.lock().await;
+        match &*state {
+            State::Up(connection, number) => return Ok((connection.clone(), *number)),
+            State::Failed(error, since) if since.elapsed() < FAILURE_HOLDS => return Err(Ok(error.clone())),
+            State::Closed => return Err(Err(self.closed())),
+            State::Idle | State::Failed(..) => {}
+        }
+        static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT));
+        match self.client.get_multiplexed_async_connection_with_config(&config).await {
+            Ok(connection) => {
+                let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                *state = State::Up(connection.clone(), number);
+                Ok((connection, number))
+            }
+            Err(error) => {
+                *state = State::Failed(error.clone(), Instant::now());
+                Err(Ok(error))
+            }
+        }
+    }
+
+    async fn lost(&self, number: u64) {
+        let mut state = self.state.lock().await;
+        if matches!(*state, State::Up(_, current) if current == number) {
+            *state = State::Idle;
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        *self.state.lock().await = State::Closed;
+    }
+
+    pub(super) fn unavailable(&self, error: &RedisError) -> Error {
+        Error::Unavailable { store: self.display_url.clone(), reason: error.to_string() }
+    }
+
+    pub(super) fn closed(&self) -> Error {
+        Error::Unavailable { store: self.display_url.clone(), reason: "it was closed".to_owned() }
+    }
+}
+
+fn is_lost(error: &RedisError) -> bool {
+    error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout()
+}
+
+/// Loading its data, failing over, running a script.
+fn is_busy(error: &RedisError) -> bool {
+    matches!(error.retry_method(), RetryMethod::WaitAndRetry)
+}
+
+/// A refused password stays refused; a server that is away or busy may come back.
+pub(super) fn may_recover(error: &RedisError) -> bool {
+    is_busy(error) || is_lost(error) && error.kind() != ErrorKind::AuthenticationFailed
+}

@@ -1,0 +1,177 @@
+//! The redis store: Celery's keys, values and messages (`celery/backends/redis.py`).
+
+mod link;
+mod subscriber;
+mod url;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use celeriac_broker::BrokerUrl;
+use celeriac_protocol::TaskMeta;
+use redis::{Cmd, Script};
+
+use self::link::Link;
+use self::subscriber::Subscriber;
+use crate::watchers::{Notice, Watchers};
+use crate::{Error, ReplyTo, ResultStore, Settings};
+
+/// Keeps and publishes a result unless a success is there. The status stands first in what Celery's JSON and
+/// msgpack write, and in a line of its own in YAML; only what looks otherwise is decoded. Redis runs it as one step
+/// and one round trip, where Celery reads, decides and writes.
+const STORE: &str = r#"
+local key, data, seconds, serializer = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local function is_success(kept)
+    if kept:sub(1, 12) == '{"status": "' then
+        return kept:sub(13, 20) == 'SUCCESS"'
+    elseif serializer == 'yaml' then
+        return kept:find('\nstatus: SUCCESS\n', 1, true)
+    elseif serializer == 'msgpack' and kept:sub(2, 8) == '\166status' then
+        return kept:sub(9, 16) == '\167SUCCESS'
+    end
+    local ok, meta = pcall(serializer == 'msgpack' and cmsgpack.unpack or cjson.decode, kept)
+    return ok and type(meta) == 'table' and meta.status == 'SUCCESS'
+end
+local kept = redis.call('GET', key)
+if kept and is_success(kept) then
+    return 0
+end
+if seconds == '' then
+    redis.call('SET', key, data)
+else
+    redis.call('SETEX', key, seconds, data)
+end
+redis.call('PUBLISH', key, data)
+return 1
+"#;
+
+/// Results in Redis.
+pub struct RedisStore {
+    link: Link,
+    keys: Arc<Keys>,
+    settings: Arc<Settings>,
+    script: String,
+    watchers: Arc<Watchers>,
+    subscriber: Subscriber,
+}
+
+/// The names of keys and channels.
+struct Keys {
+    prefix: String,
+}
+
+impl RedisStore {
+    /// The store of a URL: `redis://user:password@host:port/db`, `rediss://` (feature `redis-tls`),
+    /// `redis+socket:///path?virtual_host=db`. It connects when it is first used, so it may be made anywhere, but
+    /// used in a tokio runtime only.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when the URL makes no sense.
+    pub fn new(url: &BrokerUrl, settings: Settings) -> Result<Self, Error> {
+        let client = url::client(url)?;
+        let keys = Arc::new(Keys::new(settings.global_keyprefix.as_deref()));
+        let settings = Arc::new(settings);
+        let (watchers, changes) = Watchers::with_changes();
+        let display_url = url.to_string();
+        let subscriber = Subscriber::new(subscriber::Run {
+            client: client.clone(),
+            display_url: display_url.clone(),
+            keys: Arc::clone(&keys),
+            settings: Arc::clone(&settings),
+            watchers: Arc::clone(&watchers),
+            changes,
+        });
+        let script = Script::new(STORE).get_hash().to_owned();
+        Ok(RedisStore { link: Link::new(client, display_url), keys, settings, script, watchers, subscriber })
+    }
+}
+
+impl Keys {
+    fn new(global: Option<&str>) -> Self {
+        let mut prefix = global.unwrap_or_default().to_owned();
+        // `_add_global_keyprefix` sets a global prefix off.
+        if prefix.chars().last().is_some_and(|last| !":_-.".contains(last)) {
+            prefix.push('_');
+        }
+        prefix.push_str("celery-task-meta-");
+        Keys { prefix }
+    }
+
+    fn key(&self, id: &str) -> String {
+        format!("{}{id}", self.prefix)
+    }
+
+    fn id<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(&self.prefix)
+    }
+}
+
+#[async_trait]
+impl ResultStore for RedisStore {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn display_url(&self) -> String {
+        self.link.display_url().to_owned()
+    }
+
+    async fn store(&self, meta: &TaskMeta, _reply_to: Option<&ReplyTo>) -> Result<(), Error> {
+        let data = self.settings.encode(meta)?;
+        let seconds = self.settings.expires().map(|expires| expires.as_millis().div_ceil(1000).to_string());
+        let call = |command: &str, script: &str| {
+            let mut call = Cmd::new();
+            call.arg(command).arg(script).arg(1).arg(self.keys.key(&meta.id));
+            call.arg(data.as_ref()).arg(seconds.as_deref().unwrap_or_default());
+            call.arg(self.settings.serializer.name());
+            call
+        };
+        match self.link.query(&call("EVALSHA", &self.script)).await? {
+            Err(error) if error.code() == Some("NOSCRIPT") => self.link.query(&call("EVAL", STORE)).await?,
+            answer => answer,
+        }
+        .map(drop)
+        .map_err(|error| self.link.unavailable(&error))
+    }
+
+    /// Nothing to do: a call that waits listens first and looks then.
+    async fn expect(&self, _id: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn fetch(&self, id: &str) -> Result<TaskMeta, Error> {
+        let mut get = Cmd::new();
+        get.arg("GET").arg(self.keys.key(id));
+        match self.link.query(&get).await? {
+            Ok(redis::Value::Nil) => Ok(TaskMeta::pending(id)),
+            Ok(redis::Value::BulkString(data)) => self.settings.decode(id, Bytes::from(data)),
+            Ok(other) => Err(Error::Invalid { id: id.to_owned(), reason: format!("Redis gave {other:?}") }),
+            Err(error) if error.code() == Some("WRONGTYPE") => {
+                Err(Error::Invalid { id: id.to_owned(), reason: error.to_string() })
+            }
+            Err(error) => Err(self.link.unavailable(&error)),
+        }
+    }
+
+    async fn wait(&self, id: &str) -> Result<TaskMeta, Error> {
+        self.subscriber.start()?;
+        self.watchers.watch(id).ready(self).await
+    }
+
+    async fn forget(&self, id: &str) -> Result<(), Error> {
+        let mut delete = Cmd::new();
+        delete.arg("DEL").arg(self.keys.key(id));
+        self.link.query(&delete).await?.map(drop).map_err(|error| self.link.unavailable(&error))
+    }
+
+    fn reply_to(&self) -> Option<String> {
+        None
+    }
+
+    async fn close(&self) {
+        self.subscriber.stop().await;
+        self.link.close().await;
+        self.watchers.notify_all(&Notice::Failed(self.link.closed()));
+    }
+}

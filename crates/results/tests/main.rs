@@ -1,0 +1,10 @@
+//! Every store against the suite, against real servers, and against Python.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod faults;
+mod memory;
+mod python;
+mod redis;
+mod rpc;
+mod sqlite;
