@@ -60,8 +60,8 @@ pub struct TaskHeaders {
     pub ignore_result: bool,
     /// How often `Task.replace` was nested.
     pub replaced_task_nesting: u32,
-    /// The names of the stamps.
-    pub stamped_headers: Vec<String>,
+    /// The names of the stamps; Celery sends `None` and an empty list for none.
+    pub stamped_headers: Option<Vec<String>>,
     /// The stamps.
     pub stamps: Map,
     /// Every other header, untouched: the caller's own.
@@ -143,7 +143,7 @@ impl TaskMessage {
     pub fn decode(message: Message, accept: &Accept) -> Result<Self, TaskError> {
         let Message { mut headers, properties, body: data } = message;
         let compression = match headers.remove("compression") {
-            Some(Value::String(name)) => Some(name),
+            Some(Value::String(name)) => Some(name).filter(|name| !name.is_empty()),
             Some(Value::Null) | None => None,
             Some(other) => return Err(invalid("compression", "str", &other)),
         };
@@ -294,7 +294,7 @@ impl TaskHeaders {
     /// The headers of protocol 2, in Celery's order.
     pub fn into_map(self) -> Map {
         let iso = |time: Option<DateTime<Utc>>| Value::from(time.map(time::iso));
-        let names = self.stamped_headers;
+        let names = |names: Vec<String>| Value::List(names.into_iter().map(Value::from).collect());
         let entries = [
             ("lang", Value::from(self.lang)),
             ("task", self.task.into()),
@@ -313,14 +313,7 @@ impl TaskHeaders {
             ("origin", self.origin.into()),
             ("ignore_result", self.ignore_result.into()),
             ("replaced_task_nesting", self.replaced_task_nesting.into()),
-            (
-                "stamped_headers",
-                if names.is_empty() {
-                    Value::Null
-                } else {
-                    Value::List(names.into_iter().map(Value::from).collect())
-                },
-            ),
+            ("stamped_headers", self.stamped_headers.map(names).into()),
             ("stamps", self.stamps.into()),
         ];
         entries.into_iter().map(|(key, value)| (key.into(), value)).chain(self.other).collect()
@@ -452,16 +445,17 @@ fn limit(seconds: Option<f64>) -> Value {
     }
 }
 
-fn names(value: Value) -> Result<Vec<String>, TaskError> {
+fn names(value: Value) -> Result<Option<Vec<String>>, TaskError> {
     match value {
-        Value::Null => Ok(Vec::new()),
+        Value::Null => Ok(None),
         Value::List(items) => items
             .into_iter()
             .map(|item| match item {
                 Value::String(name) => Ok(name),
                 item => Err(invalid("stamped_headers", "a list of str", &item)),
             })
-            .collect(),
+            .collect::<Result<_, _>>()
+            .map(Some),
         value => Err(invalid("stamped_headers", "list", &value)),
     }
 }

@@ -1,0 +1,96 @@
+//! What the fuzz targets do with their input. The protocol crate's tests feed the same functions on a stable compiler.
+
+use celeriac_protocol::codec::{self, Accept, Compression, PICKLE, Serializer};
+use celeriac_protocol::{EncodedBody, Map, Message, Properties, TaskMessage, Value, repr};
+
+const CONTENT_TYPES: [&str; 8] = [
+    "application/json",
+    "application/x-msgpack",
+    "application/x-yaml",
+    "application/json",
+    "application/x-msgpack",
+    "application/x-yaml",
+    PICKLE,
+    "",
+];
+const COMPRESSIONS: [Option<Compression>; 8] = [
+    None,
+    Some(Compression::Zlib),
+    Some(Compression::Bzip2),
+    Some(Compression::Lzma),
+    Some(Compression::Zstd),
+    Some(Compression::Brotli),
+    None,
+    None,
+];
+
+/// A message: a byte for the content type and the compression, the headers' length in two bytes, the headers in
+/// JSON, the body.
+pub fn decode_message(data: &[u8]) {
+    let [kind, high, low, rest @ ..] = data else { return };
+    let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
+    let (headers, body) = rest.split_at(length);
+    let accept = accept();
+    let headers = EncodedBody {
+        content_type: Serializer::Json.content_type().to_owned(),
+        data: headers.to_vec().into(),
+        ..EncodedBody::default()
+    };
+    let mut headers = match codec::decode(&headers, &accept) {
+        Ok(Value::Map(headers)) => headers,
+        _ => Map::new(),
+    };
+    if let Some(compression) = COMPRESSIONS[usize::from(kind >> 3 & 7)] {
+        headers.insert("compression", compression.content_type());
+    }
+    let properties = Properties {
+        content_type: Some(CONTENT_TYPES[usize::from(kind & 7)].to_owned()),
+        ..Properties::default()
+    };
+    let message = Message { headers, properties, body: body.to_vec().into() };
+    let Ok(task) = TaskMessage::decode(message, &accept) else { return };
+    if let Ok(body) = task.body.decode(&accept) {
+        let _ = (repr::args(&body.args), repr::kwargs(&body.kwargs));
+        let _ = body.encode(Serializer::Json, None);
+    }
+    let again = TaskMessage::decode(task.clone().into_message(), &accept);
+    assert_eq!(again.map(|again| again.headers.id), Ok(task.headers.id), "our own message is not understood");
+}
+
+/// JSON of any kind.
+pub fn json(data: &[u8]) {
+    decode(data, Serializer::Json);
+}
+
+/// msgpack of any kind.
+pub fn msgpack(data: &[u8]) {
+    decode(data, Serializer::Msgpack);
+}
+
+/// YAML of any kind.
+pub fn yaml(data: &[u8]) {
+    decode(data, Serializer::Yaml);
+}
+
+/// What can be read can be shown, and what can be written again reads the same.
+fn decode(data: &[u8], serializer: Serializer) {
+    let accept = accept();
+    let body = EncodedBody {
+        content_type: serializer.content_type().to_owned(),
+        data: data.to_vec().into(),
+        ..EncodedBody::default()
+    };
+    let Ok(value) = codec::decode(&body, &accept) else { return };
+    let shown = repr::value(&value);
+    assert!(shown.len() < 16 * repr::MAX_LENGTH);
+    if let Ok(written) = codec::encode(&value, serializer, None) {
+        let read = codec::decode(&written, &accept).unwrap_or_else(|error| panic!("{error}: {shown}"));
+        assert_eq!(repr::value(&read), shown);
+    }
+}
+
+fn accept() -> Accept {
+    let mut accept = Accept::new(["json", "msgpack", "yaml", "pickle"]).unwrap_or_default();
+    accept.max_size = 1 << 20;
+    accept
+}
