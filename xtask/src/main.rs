@@ -14,8 +14,8 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask setup          install what the tests need: Debian packages (as root) and a Python venv
 cargo xtask test [ARGS]    setup, start the servers, then `cargo test --workspace ARGS`
-cargo xtask check          formatting, clippy, documentation, lint, the fuzz targets
-cargo xtask lint           who may depend on whom, licences, the length of files
+cargo xtask check          formatting, clippy, documentation, lint, the fuzz targets, licences
+cargo xtask lint           who may depend on whom, and the length of files
 cargo xtask ci             check, then test
 
 CELERIAC_TEST_CELERY=5.7.0 tests with that Celery instead of the pinned one, in a venv of its own.

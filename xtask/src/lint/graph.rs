@@ -12,8 +12,6 @@ use crate::cargo::{cargo, output};
 #[derive(Debug, Default)]
 pub struct Package {
     pub name: String,
-    pub version: String,
-    pub licence: Option<String>,
     pub manifest: String,
     /// One of the workspace's own.
     pub member: bool,
@@ -60,16 +58,6 @@ impl Graph {
         seen.into_iter().filter_map(|id| self.packages.get(id)).map(|package| package.name.as_str()).collect()
     }
 
-    /// A line for each package that is there in several versions.
-    pub fn duplicates(&self) -> Vec<String> {
-        let mut versions = BTreeMap::<_, Vec<_>>::new();
-        for package in self.packages.values() {
-            versions.entry(&package.name).or_default().push(package.version.as_str());
-        }
-        let several = versions.into_iter().filter(|(_, versions)| versions.len() > 1);
-        several.map(|(name, versions)| format!("{name} in versions {}", versions.join(", "))).collect()
-    }
-
     fn parse(metadata: &Value) -> Option<Self> {
         let members: BTreeSet<_> =
             metadata["workspace_members"].as_array()?.iter().map(Value::as_str).collect();
@@ -78,8 +66,6 @@ impl Graph {
             let text = |key: &str| package[key].as_str().map(str::to_owned);
             let parsed = Package {
                 name: text("name")?,
-                version: text("version")?,
-                licence: text("license"),
                 manifest: text("manifest_path")?,
                 member: members.contains(&package["id"].as_str()),
                 ..Package::default()
