@@ -133,3 +133,53 @@ async fn subscriptions_end_with_their_waits() {
     }
     stores.close().await;
 }
+
+/// A server of one test's own, by TLS and by a unix socket.
+#[tokio::test]
+async fn tls_and_unix_sockets_are_served() {
+    let (tls, folder, port) =
+        (celeriac_testkit::Tls::generate(), celeriac_testkit::TempDir::new(), celeriac_testkit::free_port());
+    let socket = folder.path().join("redis.sock");
+    let mut command = std::process::Command::new("redis-server");
+    command.args(["--port", "0", "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder.path());
+    command.arg("--unixsocket").arg(&socket).args(["--tls-port", &port.to_string()]);
+    command.arg("--tls-cert-file").arg(tls.certificate()).arg("--tls-key-file").arg(tls.key());
+    command.arg("--tls-ca-cert-file").arg(tls.authority()).args(["--tls-auth-clients", "no"]);
+    let server = celeriac_testkit::Process::start(&command);
+    server.wait_for_line("Ready to accept connections", std::time::Duration::from_secs(30));
+
+    let authority = tls.authority();
+    let trusted =
+        format!("rediss://localhost:{port}/3?ssl_cert_reqs=required&ssl_ca_certs={}", authority.display());
+    let meta = TaskMeta::success(id(), 1);
+    for url in [
+        trusted.as_str(),
+        &format!("rediss://localhost:{port}/3?ssl_cert_reqs=none"),
+        &format!("redis+socket://{}?virtual_host=3", socket.display()),
+    ] {
+        let stores =
+            Stores { caller: open(url, Settings::default()), worker: open(url, Settings::default()) };
+        stores.store(&meta).await.unwrap();
+        assert_eq!(stores.wait(&meta.id).await, meta, "{url}");
+        stores.close().await;
+    }
+    // Nobody vouches for the server here.
+    let store = open(&format!("rediss://localhost:{port}/3"), Settings::default());
+    let refused = store.fetch(&meta.id).await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+}
+
+/// A refused password is told at once, whoever waits.
+#[tokio::test]
+async fn a_refused_password_is_told() {
+    let server = celeriac_testkit::Redis::start();
+    server.cli(&["CONFIG", "SET", "requirepass", "right"]);
+    let url = |password: &str| format!("redis://:{password}@127.0.0.1:{}/0", server.port());
+    let (right, wrong) = (open(&url("right"), Settings::default()), open(&url("wrong"), Settings::default()));
+    let meta = TaskMeta::success(id(), 1);
+    right.store(&meta, None).await.unwrap();
+    for outcome in [wrong.fetch(&meta.id).await, wrong.wait(&meta.id).await] {
+        assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    }
+    assert_eq!(right.wait(&meta.id).await.unwrap(), meta);
+}

@@ -1,5 +1,8 @@
 //! The connection that commands share. What is asked for together travels together.
 
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -130,7 +133,11 @@ fn is_busy(error: &RedisError) -> bool {
     matches!(error.retry_method(), RetryMethod::WaitAndRetry)
 }
 
-/// A refused password stays refused; a server that is away or busy may come back.
+/// A password or a certificate that is refused stays refused; a server that is away or busy may come back.
 pub(super) fn may_recover(error: &RedisError) -> bool {
-    is_busy(error) || is_lost(error) && error.kind() != ErrorKind::AuthenticationFailed
+    let source = error.source().and_then(|source| source.downcast_ref::<Arc<dyn StdError + Send + Sync>>());
+    let io_error = source.and_then(|source| source.downcast_ref::<io::Error>());
+    let is_refused = error.kind() == ErrorKind::AuthenticationFailed
+        || io_error.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
+    is_busy(error) || is_lost(error) && !is_refused
 }

@@ -83,6 +83,8 @@ fn tls_client(
         (None, None) => None,
         _ => return Err(fail("ssl_certfile and ssl_keyfile belong together".to_owned())),
     };
+    // The client takes the process's provider; it panics when there is none and the build has two.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let certificates = redis::TlsCertificates { client_tls, root_cert: read("ssl_ca_certs")? };
     let address = ConnectionAddr::TcpTls { host, port, insecure, tls_params: None };
     info(address, server)
