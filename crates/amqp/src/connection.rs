@@ -68,7 +68,8 @@ impl AmqpConnection {
         io::spawn(async move {
             // The library tells of a loss only those who listen at that moment: look from time to time as well.
             while watched.is_open() {
-                let _ = tokio::time::timeout(Duration::from_secs(1), watched.listen_network_io_failure()).await;
+                let _ =
+                    tokio::time::timeout(Duration::from_secs(1), watched.listen_network_io_failure()).await;
             }
             let cause = "the broker closed the connection or does not answer".to_owned();
             let error = reason.or(amqprs::error::Error::NetworkError(cause));

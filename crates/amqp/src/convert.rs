@@ -108,7 +108,8 @@ fn table(map: &Map, depth: usize) -> Result<FieldTable, Error> {
     let mut table = FieldTable::new();
     for (key, value) in map.iter() {
         short("a header's name", key)?;
-        let name = FieldName::try_from(key).map_err(|_| Error::NotAccepted(format!("header name {key:?}")))?;
+        let name =
+            FieldName::try_from(key).map_err(|_| Error::NotAccepted(format!("header name {key:?}")))?;
         table.insert(name, field(value, depth)?);
     }
     Ok(table)
@@ -175,4 +176,3 @@ pub(crate) fn queue_arguments(queue: &celeriac_broker::Queue) -> Result<FieldTab
 pub(crate) fn exchange_arguments(map: &Map) -> Result<FieldTable, Error> {
     table(map, 0)
 }
-

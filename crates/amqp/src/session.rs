@@ -1,6 +1,6 @@
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use amqprs::callbacks::ChannelCallback;
 use amqprs::channel::{
@@ -23,7 +23,8 @@ const BATCH: usize = 256;
 pub(crate) struct AmqpSession {
     channel: Mutex<Option<Channel>>,
     reason: Reason,
-    events: mpsc::UnboundedSender<Event>,
+    /// The inbox ends with the session: its other senders are the channel's.
+    events: std::sync::Mutex<Option<mpsc::UnboundedSender<Event>>>,
     consumers: Consumers,
     /// Held while consumers or the prefetch count change.
     prefetch: Mutex<Prefetch>,
@@ -52,24 +53,24 @@ impl AmqpSession {
         let consuming = consumers.clone();
         let channel = io::run(async move {
             let channel = client.open_channel(None).await.map_err(lost)?;
-            channel.register_callback(Watch { reason: known, events: sender, consuming }).await.map_err(lost)?;
+            channel
+                .register_callback(Watch { reason: known, events: sender, consuming })
+                .await
+                .map_err(lost)?;
             Ok(channel)
         })
         .await?;
-        let watched = events.clone();
+        let watched = events.downgrade();
         io::spawn(async move {
-            tokio::select! {
-                Ok(error) = fate.wait_for(Option::is_some) => {
-                    let error = error.clone().unwrap_or_else(|| Error::Lost("closed".to_owned()));
-                    let _ = watched.send(Event::Lost(error));
-                }
-                () = watched.closed() => {}
+            let error = fate.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+            if let (Some(error), Some(events)) = (error, watched.upgrade()) {
+                let _ = events.send(Event::Lost(error));
             }
         });
         let session = AmqpSession {
             channel: Mutex::new(Some(channel)),
             reason,
-            events,
+            events: std::sync::Mutex::new(Some(events)),
             consumers,
             prefetch: Mutex::new(prefetch),
             next_tag: AtomicU64::new(1),
@@ -96,10 +97,13 @@ impl AmqpSession {
         let mut arguments = BasicConsumeArguments::new(&subscription.queue, &tag);
         arguments.exclusive(subscription.exclusive).auto_ack(subscription.no_ack);
         let slot = self.channel.lock().await;
-        let started = open(&slot)?.basic_consume_rx(arguments).await;
+        let channel = open(&slot)?;
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let events = events.ok_or_else(|| Error::Lost("the session was closed".to_owned()))?;
+        let started = channel.basic_consume_rx(arguments).await;
         let (tag, deliveries) = started.map_err(|error| self.reason.or(error))?;
         self.consumers.lock().insert(subscription.queue.clone(), (subscription.clone(), tag));
-        io::spawn(forward(deliveries, subscription.queue.as_str().into(), self.events.clone()));
+        io::spawn(forward(deliveries, subscription.queue.as_str().into(), events));
         Ok(())
     }
 
@@ -198,6 +202,7 @@ impl Session for AmqpSession {
     }
 
     async fn close(&self) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(channel) = self.channel.lock().await.take() {
             let closing = io::run(async move { channel.close().await.map_err(lost) });
             let _ = tokio::time::timeout(std::time::Duration::from_secs(5), closing).await;

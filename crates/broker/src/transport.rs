@@ -121,7 +121,8 @@ pub trait Session: Send + Sync {
     /// [`Error::Lost`].
     async fn set_prefetch(&self, prefetch: Prefetch) -> Result<(), Error>;
 
-    /// Settles deliveries, in order. They go to the broker together.
+    /// Settles deliveries, in order. They go to the broker together. To settle one twice, or one that never came,
+    /// is the caller's mistake, for which a broker may end the session or its connection.
     ///
     /// # Errors
     /// [`Error::Lost`]: what did not arrive is delivered again, to whoever consumes then.

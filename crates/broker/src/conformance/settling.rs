@@ -119,10 +119,13 @@ pub async fn nonsense_is_harmless(fixture: &impl Fixture) {
         vec![],
     ] {
         send(&connection, &queue, "m").await;
-        let mut consumer = Consumer::new(&connection, Prefetch::Session(1), &[&queue]).await;
+        // A broker may end the session for it, and the connection with it, but never more.
+        let careless = connect(fixture).await;
+        let mut consumer = Consumer::new(&careless, Prefetch::Session(1), &[&queue]).await;
         consumer.next().await;
         let _ = consumer.session.settle(&nonsense).await;
         consumer.session.close().await;
+        careless.close().await;
         connection.purge(&queue).await.unwrap();
     }
 }
