@@ -1,0 +1,181 @@
+use std::fmt;
+use std::sync::Arc;
+
+use celeriac_broker::Transport;
+use celeriac_protocol::Value;
+use celeriac_results::ResultStore;
+use celeriac_worker::{Call, NativeTask, Producer, Registry, SendError, Settings, Worker};
+use uuid::Uuid;
+
+use crate::{AsyncResult, Config, ConfigError, TaskCall, connect};
+
+/// A program's tasks and settings: it sends calls and makes workers. Cheap to clone.
+///
+/// Nothing is connected before it is needed; clones share one connection that publishes.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    config: Config,
+    registry: Registry,
+    settings: Settings,
+    transport: Arc<dyn Transport>,
+    store: Arc<dyn ResultStore>,
+    producer: Arc<Producer>,
+}
+
+/// An app that is being put together; [`App::builder`] starts.
+#[derive(Debug, Clone)]
+#[must_use = "an app is there when `build()` is called"]
+pub struct AppBuilder {
+    name: String,
+    config: Config,
+    registry: Registry,
+}
+
+impl AppBuilder {
+    /// The broker's URL (`broker_url`), by default RabbitMQ on this machine.
+    pub fn broker(self, url: impl Into<String>) -> Self {
+        self.config(|config| config.broker_url = url.into())
+    }
+
+    /// The result store's URL (`result_backend`), by default none.
+    pub fn result_backend(self, url: impl Into<String>) -> Self {
+        self.config(|config| config.result_backend = url.into())
+    }
+
+    /// Adds a task; one of the same name is replaced.
+    pub fn task(mut self, task: impl NativeTask) -> Self {
+        self.registry.add(task);
+        self
+    }
+
+    /// Changes settings: `.config(|config| config.task_acks_late = true)`.
+    pub fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// The app.
+    ///
+    /// # Errors
+    /// When a setting means nothing, or broker or result store cannot be served; the error tells what can be.
+    pub fn build(self) -> Result<App, ConfigError> {
+        let AppBuilder { name, config, registry } = self;
+        let settings = config.worker_settings()?;
+        let transport = connect::transport(&config.broker_url)?;
+        let store = connect::result_store(&config, &transport)?;
+        let producer = Arc::new(Producer::new(transport.clone(), config.producer_settings()?));
+        Ok(App(Arc::new(Inner { name, config, registry, settings, transport, store, producer })))
+    }
+}
+
+impl App {
+    /// Starts an app of this name, with Celery's defaults.
+    pub fn builder(name: impl Into<String>) -> AppBuilder {
+        AppBuilder { name: name.into(), config: Config::default(), registry: Registry::default() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Its tasks.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// Its broker.
+    pub fn transport(&self) -> &Arc<dyn Transport> {
+        &self.0.transport
+    }
+
+    /// Its result store.
+    pub fn result_store(&self) -> &Arc<dyn ResultStore> {
+        &self.0.store
+    }
+
+    /// What sends its calls.
+    pub fn producer(&self) -> &Arc<Producer> {
+        &self.0.producer
+    }
+
+    /// What its workers are told, made from its settings.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// An app with the same tasks and other settings, and connections of its own.
+    ///
+    /// # Errors
+    /// Those of [`AppBuilder::build`].
+    pub fn with_config(&self, config: Config) -> Result<App, ConfigError> {
+        AppBuilder { name: self.0.name.clone(), config, registry: self.0.registry.clone() }.build()
+    }
+
+    /// Sends a call; returns when the broker has taken it over.
+    ///
+    /// # Errors
+    /// [`SendError`]; after [`SendError::Broker`] the call may or may not have been sent.
+    pub async fn send<T>(&self, call: TaskCall<T>) -> Result<AsyncResult<T>, SendError> {
+        let Inner { config, store, producer, .. } = &*self.0;
+        let mut call = call.into_call()?;
+        let options = &mut call.options;
+        let id = options.task_id.take().unwrap_or_else(|| Uuid::new_v4().to_string());
+        let ignored = *options.ignore_result.get_or_insert(config.task_ignore_result);
+        if !ignored {
+            store.expect(&id).await?;
+            options.reply_to = options.reply_to.take().or_else(|| store.reply_to());
+        }
+        producer.send(id.clone(), call).await?;
+        Ok(AsyncResult::new(id, store.clone(), ignored))
+    }
+
+    /// Sends a call by name.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub async fn send_task(&self, call: Call) -> Result<AsyncResult<Value>, SendError> {
+        self.send(TaskCall::from(call)).await
+    }
+
+    /// The result of a call with this id, which may have been sent by another program.
+    pub fn result<T>(&self, id: impl Into<String>) -> AsyncResult<T> {
+        AsyncResult::new(id.into(), self.0.store.clone(), false)
+    }
+
+    /// A worker for the app's tasks: `app.worker().run().await?`.
+    pub fn worker(&self) -> Worker {
+        self.worker_with(self.0.settings.clone())
+    }
+
+    /// A worker with other settings than the app's: another name, other queues.
+    pub fn worker_with(&self, settings: Settings) -> Worker {
+        let Inner { transport, store, producer, registry, .. } = &*self.0;
+        Worker::new(transport.clone(), store.clone(), producer.clone(), registry.clone(), settings)
+    }
+
+    /// Closes the connections; those who still wait for results get an error.
+    pub async fn close(&self) {
+        self.0.producer.close().await;
+        self.0.store.close().await;
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("name", &self.0.name)
+            .field("broker", &self.0.transport.display_url())
+            .field("result_backend", &self.0.store.display_url())
+            .field("tasks", &self.0.registry)
+            .finish()
+    }
+}

@@ -1,0 +1,228 @@
+use std::time::Duration;
+
+use celeriac_broker::{Queue, QueueKind};
+use celeriac_protocol::codec::{Accept, Compression, Serializer};
+use celeriac_worker::{ProducerSettings, Queues, Settings};
+
+use crate::ConfigError;
+use crate::origin::{host, origin};
+
+/// The settings, with Celery's names and defaults (`celery/app/defaults.py`). Celery's seconds are `Duration`s
+/// here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The broker; [`connect`](crate::connect) lists what can be served.
+    pub broker_url: String,
+    /// Whether a worker that finds no broker at its start tries again.
+    pub broker_connection_retry_on_startup: bool,
+    /// How often a worker tries again; `None` is for ever.
+    pub broker_connection_max_retries: Option<u32>,
+
+    /// The result store; empty for none.
+    pub result_backend: String,
+    /// How long results are kept; `None` is for ever.
+    pub result_expires: Option<Duration>,
+    /// How results are encoded.
+    pub result_serializer: String,
+    /// Which encodings of results are read; `None` is `accept_content`.
+    pub result_accept_content: Option<Vec<String>>,
+    /// Whether name, arguments, worker, queue and retries are stored with a result.
+    pub result_extended: bool,
+    /// Whether the replies of `rpc://` survive the broker.
+    pub result_persistent: bool,
+    /// `global_keyprefix` in `result_backend_transport_options`: what goes before every key in Redis.
+    pub result_global_keyprefix: Option<String>,
+
+    /// Which encodings of calls are read, by name or content type.
+    pub accept_content: Vec<String>,
+
+    /// How calls are encoded.
+    pub task_serializer: String,
+    /// How calls are compressed.
+    pub task_compression: Option<String>,
+    /// The queue of calls that name none.
+    pub task_default_queue: String,
+    /// The kind of the default queue.
+    pub task_default_queue_type: QueueKind,
+    /// The kind of queues that are named and not in `task_queues`.
+    pub task_create_missing_queue_type: QueueKind,
+    /// The queues that are known; empty for the default queue alone.
+    pub task_queues: Vec<Queue>,
+    /// The highest priority that queues keep apart.
+    pub task_queue_max_priority: Option<u8>,
+    /// The priority of calls that name none.
+    pub task_default_priority: Option<u8>,
+    /// Acknowledge after the run, not before.
+    pub task_acks_late: bool,
+    /// With `task_acks_late`, acknowledge also what failed or timed out.
+    pub task_acks_on_failure_or_timeout: bool,
+    /// Store no results.
+    pub task_ignore_result: bool,
+    /// Store failures even when results are ignored.
+    pub task_store_errors_even_if_ignored: bool,
+    /// Store the state `STARTED`.
+    pub task_track_started: bool,
+    /// Tasks are ended after this long.
+    pub task_time_limit: Option<Duration>,
+    /// Tasks are told after this long.
+    pub task_soft_time_limit: Option<Duration>,
+    /// Whether a call that cannot be sent is tried again.
+    pub task_publish_retry: bool,
+    /// How often, then.
+    pub task_publish_retry_policy: PublishRetryPolicy,
+
+    /// How many tasks run at once; `None` is the number of CPUs.
+    pub worker_concurrency: Option<usize>,
+    /// Messages held for each of them; 0 is no limit.
+    pub worker_prefetch_multiplier: u16,
+    /// How long running tasks may go on before a cold shutdown cancels them.
+    pub worker_soft_shutdown_timeout: Duration,
+    /// How many tasks wait in a worker for their time; `None` is our own bound.
+    pub worker_eta_task_limit: Option<usize>,
+    /// Cancel tasks with late acknowledgement when the broker is lost, since it will deliver them again.
+    pub worker_cancel_long_running_tasks_on_connection_loss: bool,
+}
+
+/// `task_publish_retry_policy`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublishRetryPolicy {
+    /// How often it is tried again.
+    pub max_retries: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            broker_url: "amqp://guest@localhost//".to_owned(),
+            broker_connection_retry_on_startup: true,
+            broker_connection_max_retries: Some(100),
+            result_backend: String::new(),
+            result_expires: Some(Duration::from_secs(24 * 60 * 60)),
+            result_serializer: "json".to_owned(),
+            result_accept_content: None,
+            result_extended: false,
+            result_persistent: false,
+            result_global_keyprefix: None,
+            accept_content: vec!["json".to_owned()],
+            task_serializer: "json".to_owned(),
+            task_compression: None,
+            task_default_queue: "celery".to_owned(),
+            task_default_queue_type: QueueKind::Classic,
+            task_create_missing_queue_type: QueueKind::Classic,
+            task_queues: Vec::new(),
+            task_queue_max_priority: None,
+            task_default_priority: None,
+            task_acks_late: false,
+            task_acks_on_failure_or_timeout: true,
+            task_ignore_result: false,
+            task_store_errors_even_if_ignored: false,
+            task_track_started: false,
+            task_time_limit: None,
+            task_soft_time_limit: None,
+            task_publish_retry: true,
+            task_publish_retry_policy: PublishRetryPolicy { max_retries: 3 },
+            worker_concurrency: None,
+            worker_prefetch_multiplier: 4,
+            worker_soft_shutdown_timeout: Duration::ZERO,
+            worker_eta_task_limit: None,
+            worker_cancel_long_running_tasks_on_connection_loss: false,
+        }
+    }
+}
+
+impl Config {
+    /// What a worker is told; its name is `celery@host`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Setting`].
+    pub fn worker_settings(&self) -> Result<Settings, ConfigError> {
+        let defaults = Settings::default();
+        Ok(Settings {
+            hostname: format!("celery@{}", host()),
+            concurrency: self.worker_concurrency.unwrap_or(defaults.concurrency),
+            prefetch_multiplier: self.worker_prefetch_multiplier,
+            queues: self.queues(),
+            consume_from: Vec::new(),
+            accept: accept("accept_content", &self.accept_content)?,
+            task_acks_late: self.task_acks_late,
+            task_acks_on_failure_or_timeout: self.task_acks_on_failure_or_timeout,
+            task_ignore_result: self.task_ignore_result,
+            task_store_errors_even_if_ignored: self.task_store_errors_even_if_ignored,
+            task_track_started: self.task_track_started,
+            task_time_limit: self.task_time_limit,
+            task_soft_time_limit: self.task_soft_time_limit,
+            result_extended: self.result_extended,
+            soft_shutdown_timeout: self.worker_soft_shutdown_timeout,
+            connection_retry_on_startup: self.broker_connection_retry_on_startup,
+            connection_max_retries: self.broker_connection_max_retries,
+            eta_task_limit: self.worker_eta_task_limit.unwrap_or(defaults.eta_task_limit),
+            cancel_on_connection_loss: self.worker_cancel_long_running_tasks_on_connection_loss,
+        })
+    }
+
+    /// What a producer is told.
+    ///
+    /// # Errors
+    /// [`ConfigError::Setting`].
+    pub fn producer_settings(&self) -> Result<ProducerSettings, ConfigError> {
+        let compression = |name: &String| {
+            let reason = format!("{name:?} is not known; there are zlib (gzip), bzip2, lzma, zstd, brotli");
+            Compression::from_name(name).ok_or(ConfigError::Setting { setting: "task_compression", reason })
+        };
+        Ok(ProducerSettings {
+            queues: self.queues(),
+            serializer: serializer("task_serializer", &self.task_serializer)?,
+            compression: self.task_compression.as_ref().map(compression).transpose()?,
+            origin: origin(),
+            max_retries: if self.task_publish_retry { self.task_publish_retry_policy.max_retries } else { 0 },
+            priority: self.task_default_priority,
+        })
+    }
+
+    /// What a result store is told.
+    ///
+    /// # Errors
+    /// [`ConfigError::Setting`].
+    pub fn result_settings(&self) -> Result<celeriac_results::Settings, ConfigError> {
+        Ok(celeriac_results::Settings {
+            serializer: serializer("result_serializer", &self.result_serializer)?,
+            accept: match &self.result_accept_content {
+                Some(names) => accept("result_accept_content", names)?,
+                None => accept("accept_content", &self.accept_content)?,
+            },
+            expires: self.result_expires,
+            persistent: self.result_persistent,
+            global_keyprefix: self.result_global_keyprefix.clone(),
+        })
+    }
+
+    fn queues(&self) -> Queues {
+        let known = if self.task_queues.is_empty() {
+            vec![Queue {
+                kind: self.task_default_queue_type,
+                max_priority: self.task_queue_max_priority,
+                ..Queue::new(&self.task_default_queue)
+            }]
+        } else {
+            self.task_queues.clone()
+        };
+        Queues {
+            default: self.task_default_queue.clone(),
+            kind: self.task_create_missing_queue_type,
+            max_priority: self.task_queue_max_priority,
+            known,
+        }
+    }
+}
+
+fn accept(setting: &'static str, names: &[String]) -> Result<Accept, ConfigError> {
+    Accept::new(names).map_err(|error| ConfigError::Setting { setting, reason: error.to_string() })
+}
+
+fn serializer(setting: &'static str, name: &str) -> Result<Serializer, ConfigError> {
+    let reason = || match name {
+        "pickle" => "pickle is for Python alone; there are json, msgpack, yaml".to_owned(),
+        name => format!("{name:?} is not known; there are json, msgpack, yaml"),
+    };
+    Serializer::from_name(name).ok_or_else(|| ConfigError::Setting { setting, reason: reason() })
+}
