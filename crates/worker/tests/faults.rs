@@ -1,0 +1,257 @@
+//! A broker that goes away, refuses, or forgets us.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_broker::{
+    Address, Binding, Capabilities, Connection, Error, Inbox, MemoryTransport, Prefetch, Published, Queue,
+    Session, Settlement, Subscription, Topology, Transport,
+};
+use celeriac_protocol::{Message, State, Value};
+use celeriac_results::ResultStore;
+use celeriac_worker::{Call, Shutdown, TaskOptions, WorkerError};
+use tokio::sync::watch;
+
+use crate::support::{Rig, echo, eventually, ints, task};
+
+/// Runs of a task that ends when it is let go.
+struct Gate {
+    runs: Arc<AtomicU32>,
+    go: watch::Sender<bool>,
+}
+
+impl Gate {
+    fn task(acks_late: bool) -> (Self, impl celeriac_worker::NativeTask) {
+        let (runs, (go, gone)) = (Arc::new(AtomicU32::new(0)), watch::channel(false));
+        let counted = runs.clone();
+        let options = TaskOptions { acks_late: Some(acks_late), ..TaskOptions::default() };
+        let gated = task("gated", options, move |_, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mut gone = gone.clone();
+            async move {
+                let _ = gone.wait_for(|go| *go).await;
+                Ok(Value::Null)
+            }
+        });
+        (Gate { runs, go }, gated)
+    }
+
+    async fn wait_for_runs(&self, runs: u32) {
+        eventually("a run", || async { (self.runs.load(Ordering::Relaxed) == runs).then_some(()) }).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_loss_it_consumes_again_and_repeats_only_what_was_not_acked() {
+    for (acks_late, runs) in [(false, 1), (true, 2)] {
+        let (gate, gated) = Gate::task(acks_late);
+        let rig = Rig::new().with(gated).with(echo());
+        let worker = rig.start();
+        rig.send("a", Call::new("gated", Vec::new())).await;
+        gate.wait_for_runs(1).await;
+        // An acknowledgement that has not left yet would make it run twice.
+        rig.send("before", Call::new("echo", ints(&[1]))).await;
+        rig.result("before").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        rig.transport.sever();
+        rig.send("b", Call::new("echo", ints(&[1]))).await;
+        if acks_late {
+            gate.wait_for_runs(2).await;
+        } else {
+            assert_eq!(rig.result("b").await.state, State::Success);
+        }
+        gate.go.send_replace(true);
+        assert_eq!(rig.result("a").await.state, State::Success);
+        assert_eq!(rig.result("b").await.state, State::Success);
+        worker.end(Shutdown::Warm).await.unwrap();
+        assert_eq!(gate.runs.load(Ordering::Relaxed), runs);
+        assert_eq!(rig.len("celery").await, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_tasks_may_be_cancelled_by_a_loss() {
+    let (gate, gated) = Gate::task(true);
+    let mut rig = Rig::new().with(gated);
+    rig.settings.cancel_on_connection_loss = true;
+    rig.settings.concurrency = 1;
+    let worker = rig.start();
+    rig.send("a", Call::new("gated", Vec::new())).await;
+    gate.wait_for_runs(1).await;
+    rig.transport.sever();
+    // There is one slot: the second run shows that the first is over.
+    gate.wait_for_runs(2).await;
+    gate.go.send_replace(true);
+    assert_eq!(rig.result("a").await.state, State::Success);
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_waits_for_a_broker_unless_told_not_to() {
+    let mut rig = Rig::new().with(echo());
+    rig.transport.halt();
+    let worker = rig.start();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    rig.transport.resume();
+    rig.send("a", Call::new("echo", ints(&[1]))).await;
+    assert_eq!(rig.result("a").await.state, State::Success);
+    worker.end(Shutdown::Warm).await.unwrap();
+
+    rig.transport.halt();
+    rig.settings.connection_max_retries = Some(3);
+    assert!(matches!(rig.start().ended().await, Err(WorkerError::Broker(Error::Connect { .. }))));
+    rig.settings.connection_retry_on_startup = false;
+    assert!(matches!(rig.start().ended().await, Err(WorkerError::Broker(Error::Connect { .. }))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_can_be_told_to_end_while_the_broker_is_away() {
+    let rig = Rig::new().with(echo());
+    rig.transport.halt();
+    let worker = rig.start();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_queue_that_exists_otherwise_is_told_at_once() {
+    let rig = Rig::new().with(echo());
+    let connection = rig.transport.connect().await.unwrap();
+    let other = Topology::task_queue(Queue { max_priority: Some(3), ..Queue::new("celery") });
+    connection.declare(&other).await.unwrap();
+    assert!(matches!(rig.start().ended().await, Err(WorkerError::Broker(Error::Precondition(_)))));
+}
+
+#[tokio::test]
+async fn a_deleted_queue_is_declared_and_consumed_again() {
+    let rig = Rig::new().with(echo());
+    let worker = rig.start();
+    rig.send("a", Call::new("echo", ints(&[1]))).await;
+    rig.result("a").await;
+    let connection = rig.transport.connect().await.unwrap();
+    connection.delete_queue("celery").await.unwrap();
+    rig.send("b", Call::new("echo", ints(&[1]))).await;
+    assert_eq!(rig.result("b").await.state, State::Success);
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_gets_nothing_notices_and_starts_anew() {
+    let rig = Rig::new().with(echo());
+    rig.send("a", Call::new("echo", ints(&[1]))).await;
+    let worker = rig.start_on(Arc::new(Forgetful::new(rig.transport.clone())));
+    let noticed = tokio::time::timeout(Duration::from_secs(300), rig.store.wait("a")).await;
+    assert_eq!(noticed.expect("a result").unwrap().state, State::Success);
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+/// A broker that forgets the first consumer that it is asked for, and says it consumes.
+#[derive(Debug)]
+struct Forgetful {
+    inner: MemoryTransport,
+    forgets: Arc<AtomicBool>,
+}
+
+impl Forgetful {
+    fn new(inner: MemoryTransport) -> Self {
+        Forgetful { inner, forgets: Arc::new(AtomicBool::new(true)) }
+    }
+}
+
+#[async_trait]
+impl Transport for Forgetful {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn display_url(&self) -> String {
+        self.inner.display_url()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn connect(&self) -> Result<Arc<dyn Connection>, Error> {
+        let inner = self.inner.connect().await?;
+        Ok(Arc::new(ForgetfulConnection { inner, forgets: self.forgets.clone() }))
+    }
+}
+
+struct ForgetfulConnection {
+    inner: Arc<dyn Connection>,
+    forgets: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Connection for ForgetfulConnection {
+    async fn declare(&self, topology: &Topology) -> Result<(), Error> {
+        self.inner.declare(topology).await
+    }
+
+    async fn publish(&self, address: &Address, message: Message) -> Result<Published, Error> {
+        self.inner.publish(address, message).await
+    }
+
+    async fn open_session(&self, prefetch: Prefetch) -> Result<(Arc<dyn Session>, Inbox), Error> {
+        let (inner, inbox) = self.inner.open_session(prefetch).await?;
+        Ok((Arc::new(ForgetfulSession { inner, forgets: self.forgets.clone() }), inbox))
+    }
+
+    async fn queue_len(&self, queue: &str) -> Result<u64, Error> {
+        self.inner.queue_len(queue).await
+    }
+
+    async fn purge(&self, queue: &str) -> Result<u64, Error> {
+        self.inner.purge(queue).await
+    }
+
+    async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
+        self.inner.delete_queue(queue).await
+    }
+
+    async fn bindings(&self) -> Result<Vec<Binding>, Error> {
+        self.inner.bindings().await
+    }
+
+    async fn closed(&self) -> Error {
+        self.inner.closed().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+struct ForgetfulSession {
+    inner: Arc<dyn Session>,
+    forgets: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Session for ForgetfulSession {
+    async fn subscribe(&self, subscription: &Subscription) -> Result<(), Error> {
+        if self.forgets.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.inner.subscribe(subscription).await
+    }
+
+    async fn unsubscribe(&self, queue: &str) -> Result<(), Error> {
+        self.inner.unsubscribe(queue).await
+    }
+
+    async fn set_prefetch(&self, prefetch: Prefetch) -> Result<(), Error> {
+        self.inner.set_prefetch(prefetch).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<(), Error> {
+        self.inner.settle(settlements).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
