@@ -3,6 +3,7 @@
 mod cpu;
 mod fill;
 mod programs;
+mod sqlite;
 mod startup;
 mod table;
 mod throughput;
@@ -14,7 +15,9 @@ cargo xtask bench throughput [--count N] [--rounds N] [--only NAME,...]
                            no-op tasks from a filled RabbitMQ queue: celeriac, rusty-celery, bare (a client that only
                            reads and acknowledges), and by --only celery (Python, prefork)
 cargo xtask bench startup  [--rounds N]
-                           from the start to the line `ready.`, and memory when idle";
+                           from the start to the line `ready.`, and memory when idle
+cargo xtask bench sqlite   [--count N] [--rounds N]
+                           no-op tasks through one SQLite file, sent, run by two workers, results stored";
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub fn bench(args: &[&str]) -> Result<()> {
     match args {
         ["throughput", options @ ..] => throughput::throughput(&Options::parse(options)?),
         ["startup", options @ ..] => startup::startup(&Options::parse(options)?),
+        ["sqlite", options @ ..] => sqlite::sqlite(&Options::parse(options)?),
         _ => bail!("{USAGE}"),
     }
 }

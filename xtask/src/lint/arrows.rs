@@ -48,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "celeriac-worker",
         ],
     ),
+    ("celeriac-load", &["celeriac"]),
     ("celeriac-testkit", &[]),
     ("xtask", &["celeriac-testkit"]),
 ];
@@ -72,7 +73,7 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Binaries and what never leaves the workspace; libraries have error types.
-const ANYHOW: [&str; 3] = ["celeriac-cli", "celeriac-testkit", "xtask"];
+const ANYHOW: [&str; 4] = ["celeriac-cli", "celeriac-load", "celeriac-testkit", "xtask"];
 
 /// A line for each arrow that points up.
 pub fn check(graph: &Graph) -> Vec<String> {
