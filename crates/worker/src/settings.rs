@@ -48,6 +48,8 @@ pub struct Settings {
     pub eta_task_limit: usize,
     /// `worker_cancel_long_running_tasks_on_connection_loss`.
     pub cancel_on_connection_loss: bool,
+    /// `worker_enable_remote_control`.
+    pub enable_remote_control: bool,
 }
 
 impl Default for Settings {
@@ -72,6 +74,7 @@ impl Default for Settings {
             connection_max_retries: Some(100),
             eta_task_limit: 50_000,
             cancel_on_connection_loss: false,
+            enable_remote_control: true,
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::backoff::Backoff;
 use crate::blueprint::Blueprint;
 use crate::connection::ConnectionStep;
+use crate::control::ControlStep;
 use crate::counters::Counters;
 use crate::error::WorkerError;
 use crate::executor::Executor;
@@ -111,8 +112,11 @@ impl Worker {
             lost,
             connection: Mutex::default(),
         });
-        let mut blueprint =
-            Blueprint::new(vec![Box::<ConnectionStep>::default(), Box::<TasksStep>::default()]);
+        let mut blueprint = Blueprint::new(vec![
+            Box::<ConnectionStep>::default(),
+            Box::<ControlStep>::default(),
+            Box::<TasksStep>::default(),
+        ]);
         let outcome = consume(&shared, &mut blueprint, &mut losses, &self.shutdown).await;
         end(&shared, &mut blueprint, &self.shutdown).await;
         self.producer.close().await;

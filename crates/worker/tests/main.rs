@@ -1,5 +1,7 @@
 //! The worker on the in-memory transport.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod bad_input;
 mod faults;
 mod outcomes;
