@@ -31,8 +31,16 @@ impl<'a> Reader<'a> {
             Some(b'"') => Ok(Value::String(self.string()?.into_owned())),
             Some(b'[') => self.list(self.deeper(depth)?),
             Some(b'{') => self.map(self.deeper(depth)?),
-            Some(b'-' | b'0'..=b'9') if !self.rest().starts_with(b"-I") => self.number(),
-            _ => self.constant(),
+            Some(b'-') if self.rest().starts_with(b"-I") => {
+                self.constant("-Infinity", Value::Float(f64::NEG_INFINITY))
+            }
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'n') => self.constant("null", Value::Null),
+            Some(b't') => self.constant("true", Value::Bool(true)),
+            Some(b'f') => self.constant("false", Value::Bool(false)),
+            Some(b'N') => self.constant("NaN", Value::Float(f64::NAN)),
+            Some(b'I') => self.constant("Infinity", Value::Float(f64::INFINITY)),
+            _ => Err(self.expected("a value")),
         }
     }
 
@@ -85,22 +93,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn constant(&mut self) -> Result<Value, DecodeError> {
-        let constants = [
-            ("null", Value::Null),
-            ("true", Value::Bool(true)),
-            ("false", Value::Bool(false)),
-            ("NaN", Value::Float(f64::NAN)),
-            ("Infinity", Value::Float(f64::INFINITY)),
-            ("-Infinity", Value::Float(f64::NEG_INFINITY)),
-        ];
-        for (name, value) in constants {
-            if self.rest().starts_with(name.as_bytes()) {
-                self.at += name.len();
-                return Ok(value);
-            }
+    fn constant(&mut self, name: &str, value: Value) -> Result<Value, DecodeError> {
+        if !self.rest().starts_with(name.as_bytes()) {
+            return Err(self.expected("a value"));
         }
-        Err(self.expected("a value"))
+        self.at += name.len();
+        Ok(value)
     }
 
     /// The longest `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?`; without the last two parts it is an integer.
