@@ -5,12 +5,13 @@
 //! surprise. No broker library's type appears here.
 //!
 //! [`memory`] is the transport for unit tests and single processes; `conformance` (a feature) holds the suite that
-//! every transport passes; `envelope` is kombu's JSON form of a message, for brokers that have no headers.
+//! every transport passes; [`envelope`] is kombu's JSON form of a message, for brokers that have no headers.
 
 #[cfg(any(test, feature = "conformance"))]
 #[allow(clippy::unwrap_used, reason = "a property that fails panics")]
 pub mod conformance;
 mod death;
+pub mod envelope;
 mod error;
 pub mod memory;
 mod routing;
@@ -19,6 +20,7 @@ mod transport;
 pub mod url;
 
 pub use death::{Death, DeathReason};
+pub use envelope::Envelope;
 pub use error::Error;
 pub use memory::MemoryTransport;
 pub use topology::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Topology};
