@@ -45,9 +45,10 @@ impl AppBuilder {
         self.config(|config| config.result_backend = url.into())
     }
 
-    /// Adds a task; one of the same name is replaced.
-    pub fn task(mut self, task: impl NativeTask) -> Self {
-        self.registry.add(task);
+    /// Adds a task that [`task`](crate::task) made, by its function's name: `.task(add)`. One of the same name is
+    /// replaced.
+    pub fn task<T: NativeTask>(mut self, task: impl FnOnce() -> T) -> Self {
+        self.registry.add(task());
         self
     }
 

@@ -81,6 +81,8 @@ pub struct Config {
     pub worker_eta_task_limit: Option<usize>,
     /// Cancel tasks with late acknowledgement when the broker is lost, since it will deliver them again.
     pub worker_cancel_long_running_tasks_on_connection_loss: bool,
+    /// Whether workers answer remote control commands.
+    pub worker_enable_remote_control: bool,
 }
 
 /// `task_publish_retry_policy`.
@@ -126,6 +128,7 @@ impl Default for Config {
             worker_soft_shutdown_timeout: Duration::ZERO,
             worker_eta_task_limit: None,
             worker_cancel_long_running_tasks_on_connection_loss: false,
+            worker_enable_remote_control: true,
         }
     }
 }
@@ -157,6 +160,7 @@ impl Config {
             connection_max_retries: self.broker_connection_max_retries,
             eta_task_limit: self.worker_eta_task_limit.unwrap_or(defaults.eta_task_limit),
             cancel_on_connection_loss: self.worker_cancel_long_running_tasks_on_connection_loss,
+            enable_remote_control: self.worker_enable_remote_control,
         })
     }
 

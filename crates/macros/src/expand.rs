@@ -22,7 +22,14 @@ pub(crate) fn task(options: TokenStream, item: TokenStream) -> syn::Result<Token
         #(#docs)*
         #[allow(non_camel_case_types)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        #vis struct #ident;
+        #vis struct #ident {}
+
+        /// The task, for `celeriac::AppBuilder::task`.
+        // No unit struct: then no variable could have the task's name.
+        #[allow(dead_code)]
+        #vis fn #ident() -> #ident {
+            #ident {}
+        }
 
         impl #ident {
             #code
@@ -48,8 +55,7 @@ fn code(function: &Function) -> TokenStream {
 
 /// The call that a caller sends.
 fn call(function: &Function) -> TokenStream {
-    let ItemFn { vis, sig, .. } = &function.item;
-    let (ident, value) = (&sig.ident, value_type(&function.output));
+    let (vis, value) = (&function.item.vis, value_type(&function.output));
     let inputs = function.parameters.iter().chain(&function.rest).chain(&function.more).map(|parameter| {
         let Parameter { ident, ty, .. } = parameter;
         quote!(#ident: #ty)
@@ -64,7 +70,7 @@ fn call(function: &Function) -> TokenStream {
         /// A call of the task, to be sent.
         #[allow(dead_code, clippy::new_ret_no_self, clippy::too_many_arguments)]
         #vis fn new(#(#inputs),*) -> ::celeriac::TaskCall<#value> {
-            ::celeriac::TaskCall::of(&#ident) #(#arguments)* #(#rest)* #(#more)*
+            ::celeriac::TaskCall::of(&Self {}) #(#arguments)* #(#rest)* #(#more)*
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The function that is to be a task: what it takes and gives.
 
-use proc_macro2::Span;
+use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, FnArg, Ident, ItemFn, Pat, PatType, ReturnType, Type};
 
 /// A function that can be a task.
@@ -52,7 +51,7 @@ impl Function {
         let mut inputs = item.sig.inputs.iter_mut();
         let context = match bind {
             None => None,
-            Some(bind) => Some(context(inputs.next(), bind.span())?),
+            Some(bind) => Some(context(inputs.next(), bind)?),
         };
         let (mut parameters, mut rest, mut more): (Vec<Parameter>, Option<Parameter>, Option<Parameter>) =
             (Vec::new(), None, None);
@@ -63,7 +62,7 @@ impl Function {
             check_type(&input.ty)?;
             if is_named(&input.ty, "Task") {
                 let message = "the task's context comes first, and needs the option `bind`";
-                return Err(Error::new(input.span(), message));
+                return Err(Error::new_spanned(&*input, message));
             }
             let is_late = rest.is_some() || more.is_some();
             let absent = match &mark {
@@ -74,15 +73,18 @@ impl Function {
             let parameter = Parameter { ident, ty: (*input.ty).clone(), absent };
             match mark {
                 Some(Mark::Args) if is_late => {
-                    return Err(Error::new(input.span(), "`#[args]` comes once, before `#[kwargs]`"));
+                    return Err(Error::new_spanned(&*input, "`#[args]` comes once, before `#[kwargs]`"));
                 }
                 Some(Mark::Kwargs) if more.is_some() => {
-                    return Err(Error::new(input.span(), "`#[kwargs]` comes once"));
+                    return Err(Error::new_spanned(&*input, "`#[kwargs]` comes once"));
                 }
                 Some(Mark::Args) => rest = Some(parameter),
                 Some(Mark::Kwargs) => more = Some(parameter),
                 _ if is_late => {
-                    return Err(Error::new(input.span(), "`#[args]` and `#[kwargs]` come after all others"));
+                    return Err(Error::new_spanned(
+                        &*input,
+                        "`#[args]` and `#[kwargs]` come after all others",
+                    ));
                 }
                 _ => parameters.push(parameter),
             }
@@ -99,40 +101,37 @@ impl Function {
 
 fn check_signature(item: &ItemFn) -> syn::Result<()> {
     let signature = &item.sig;
-    let fail = |span: Span, message: &str| Err(Error::new(span, message));
+    let fail = |tokens: &dyn ToTokens, message: &str| Err(Error::new_spanned(tokens, message));
     if let Some(FnArg::Receiver(receiver)) = signature.inputs.first() {
-        return fail(receiver.span(), "a task is a free function: it cannot take `self`");
+        return fail(receiver, "a task is a free function: it cannot take `self`");
     }
     if !signature.generics.params.is_empty() {
-        return fail(
-            signature.generics.span(),
-            "a task cannot be generic: its arguments come from a message",
-        );
+        return fail(&signature.generics, "a task cannot be generic: its arguments come from a message");
     }
     if let Some(clause) = &signature.generics.where_clause {
-        return fail(clause.span(), "a task cannot be generic: its arguments come from a message");
+        return fail(clause, "a task cannot be generic: its arguments come from a message");
     }
     if let Some(token) = &signature.constness {
-        return fail(token.span(), "a task is a plain `fn` or an `async fn`");
+        return fail(token, "a task is a plain `fn` or an `async fn`");
     }
     if let Some(token) = &signature.unsafety {
-        return fail(token.span(), "a task is a plain `fn` or an `async fn`");
+        return fail(token, "a task is a plain `fn` or an `async fn`");
     }
     if let Some(abi) = &signature.abi {
-        return fail(abi.span(), "a task is a plain `fn` or an `async fn`");
+        return fail(abi, "a task is a plain `fn` or an `async fn`");
     }
     if let Some(variadic) = &signature.variadic {
-        return fail(variadic.span(), "write `#[args] rest: Vec<Value>` for further arguments");
+        return fail(variadic, "write `#[args] rest: Vec<Value>` for further arguments");
     }
     Ok(())
 }
 
 /// The first parameter of a bound task.
-fn context(input: Option<&mut FnArg>, bind: Span) -> syn::Result<Ident> {
+fn context(input: Option<&mut FnArg>, bind: &Ident) -> syn::Result<Ident> {
     let message = "`bind` needs a first parameter of type `celeriac::Task`";
-    let input = typed(input.ok_or_else(|| Error::new(bind, message))?)?;
+    let input = typed(input.ok_or_else(|| Error::new_spanned(bind, message))?)?;
     if !is_named(&input.ty, "Task") {
-        return Err(Error::new(input.ty.span(), message));
+        return Err(Error::new_spanned(&input.ty, message));
     }
     ident(input)
 }
@@ -140,7 +139,7 @@ fn context(input: Option<&mut FnArg>, bind: Span) -> syn::Result<Ident> {
 fn typed(input: &mut FnArg) -> syn::Result<&mut PatType> {
     match input {
         FnArg::Typed(input) => Ok(input),
-        FnArg::Receiver(receiver) => Err(Error::new(receiver.span(), "a task cannot take `self`")),
+        FnArg::Receiver(receiver) => Err(Error::new_spanned(receiver, "a task cannot take `self`")),
     }
 }
 
@@ -149,7 +148,7 @@ fn ident(input: &PatType) -> syn::Result<Ident> {
         Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
             Ok(pattern.ident.clone())
         }
-        pattern => Err(Error::new(pattern.span(), "a task's parameter needs a name, for keyword arguments")),
+        pattern => Err(Error::new_spanned(pattern, "a task's parameter needs a name, for keyword arguments")),
     }
 }
 
@@ -167,7 +166,7 @@ fn take_mark(attributes: &mut Vec<Attribute>) -> syn::Result<Option<Mark>> {
         };
         if !marks.is_empty() {
             let message = "only one of `#[args]`, `#[kwargs]` and `#[default(...)]`";
-            return Err(Error::new(attribute.span(), message));
+            return Err(Error::new_spanned(attribute, message));
         }
         marks.push(mark?);
     }
@@ -186,10 +185,10 @@ fn check_type(ty: &Type) -> syn::Result<()> {
                 _ => "the type itself",
             };
             let message = format!("a task cannot borrow: its arguments come from a message; take {owned}");
-            Err(Error::new(ty.span(), message))
+            Err(Error::new_spanned(ty, message))
         }
         Type::ImplTrait(_) => {
-            Err(Error::new(ty.span(), "a task cannot be generic: its arguments come from a message"))
+            Err(Error::new_spanned(ty, "a task cannot be generic: its arguments come from a message"))
         }
         _ => Ok(()),
     }
@@ -204,13 +203,16 @@ fn output(output: &ReturnType) -> syn::Result<Output> {
         _ => false,
     };
     match &**ty {
-        Type::ImplTrait(_) => Err(Error::new(ty.span(), "a task names the type of its result")),
+        Type::ImplTrait(_) => Err(Error::new_spanned(ty, "a task names the type of its result")),
         Type::Reference(reference)
             if reference.lifetime.as_ref().is_none_or(|life| life.ident != "static") =>
         {
-            Err(Error::new(ty.span(), "a task cannot lend its result; return an owned type such as `String`"))
+            Err(Error::new_spanned(
+                ty,
+                "a task cannot lend its result; return an owned type such as `String`",
+            ))
         }
-        Type::Never(_) => Err(Error::new(ty.span(), "a task ends: it cannot return `!`")),
+        Type::Never(_) => Err(Error::new_spanned(ty, "a task ends: it cannot return `!`")),
         ty if ends_with_result(ty) => Ok(Output::Fallible(ty.clone())),
         ty => Ok(Output::Plain(ty.clone())),
     }

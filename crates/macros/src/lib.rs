@@ -9,8 +9,9 @@ use proc_macro::TokenStream;
 /// Makes a function a task.
 ///
 /// An `async fn` runs on the async runtime; a plain `fn` may block and runs on a thread of its own. The function
-/// becomes a unit struct of its name, with two functions:
+/// becomes a type of its name:
 ///
+/// - `App::builder("hello").task(add)` gives the task to an app;
 /// - `add::new(1, 2)` is a call to be sent, a `celeriac::TaskCall`, with the very parameters of the function;
 /// - `add::run(1, 2)` is the function itself, called here and now (for tests, and for other tasks).
 ///

@@ -1,0 +1,5 @@
+//! What a program sees of celeriac.
+
+mod client;
+mod tasks;
+mod ui;
