@@ -10,7 +10,7 @@ use crate::{Process, Python, Signal};
 /// It takes its broker and backend from the variables `BROKER` and `BACKEND`.
 pub const PYAPP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
 
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A Celery worker that is ready, killed with its children at drop.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl CeleryWorker {
     /// Starts `celery -A APP worker ARGS` in `app_dir` and waits for its line `ready.`
     ///
     /// # Panics
-    /// When it ends or is not ready within a minute.
+    /// When it ends or is not ready within two minutes.
     pub fn start(app_dir: &str, app: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Python::find().command();
         command.args(["-m", "celery", "-A", app, "worker", "-l", "info"]).args(args);
@@ -46,7 +46,7 @@ impl CeleryWorker {
     /// Asks for a warm shutdown and waits for the end.
     ///
     /// # Panics
-    /// When it takes more than a minute.
+    /// When it takes more than two minutes.
     pub fn stop(&self) -> ExitStatus {
         self.process.signal(Signal::TERM);
         self.process.wait(START_DEADLINE)

@@ -13,7 +13,7 @@ use crate::{Process, Signal, TempDir, Tls, Vhost, eventually, free_port};
 
 /// Debian's wrapper would switch users and lower limits; this script does neither.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
-const START_DEADLINE: Duration = Duration::from_secs(90);
+const START_DEADLINE: Duration = Duration::from_secs(180);
 
 /// A server of our own, or the address of one that `cargo xtask test` started.
 #[derive(Debug)]
@@ -30,9 +30,8 @@ struct Node {
     server: Mutex<Process>,
     // In the foreground and of this node alone: the VM would leave a daemon behind.
     _epmd: Process,
-    epmd_port: u16,
-    distribution_port: u16,
-    dir: TempDir,
+    command: Command,
+    _dir: TempDir,
 }
 
 impl RabbitMq {
@@ -78,13 +77,6 @@ impl RabbitMq {
     /// A virtual host of the caller's own.
     pub fn vhost(&self) -> Vhost {
         Vhost::new(self)
-    }
-
-    /// Makes the virtual host and gives its guard and its broker URL.
-    pub fn url_for_vhost(&self, name: &str) -> (Vhost, String) {
-        let vhost = Vhost::named(self, name);
-        let url = vhost.url();
-        (vhost, url)
     }
 
     /// GET of the management API; `path` is what follows `/api/`.
@@ -139,7 +131,7 @@ impl RabbitMq {
     /// On a shared server, and when it does not start.
     pub fn restart(&self) {
         self.stop();
-        *self.server() = Process::start(&self.command(self.node()));
+        *self.server() = Process::start(&self.node().command);
         self.wait_until_ready();
     }
 
@@ -159,18 +151,12 @@ impl RabbitMq {
         let dir = TempDir::new();
         dir.write("plugins", "[rabbitmq_management].");
         dir.write("rabbitmq.conf", configuration(management, tls.as_ref()));
-        let mut started = Self { port, management, tls, node: None };
-        // A placeholder would need a second state; the command needs only the folder and the ports.
-        let distribution_port = free_port();
-        let command = command(port, epmd_port, distribution_port, &dir);
+        let command = command(port, epmd_port, &dir);
         let server = Mutex::new(Process::start(&command));
-        started.node = Some(Node { server, _epmd: epmd, epmd_port, distribution_port, dir });
+        let node = Some(Node { server, _epmd: epmd, command, _dir: dir });
+        let started = Self { port, management, tls, node };
         started.wait_until_ready();
         started
-    }
-
-    fn command(&self, node: &Node) -> Command {
-        command(self.port, node.epmd_port, node.distribution_port, &node.dir)
     }
 
     fn node(&self) -> &Node {
@@ -195,7 +181,7 @@ impl RabbitMq {
     }
 }
 
-fn command(port: u16, epmd_port: u16, distribution_port: u16, dir: &TempDir) -> Command {
+fn command(port: u16, epmd_port: u16, dir: &TempDir) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -Hn)\"; exec \"$0\"", SERVER]);
     let path = |name: &str| dir.path().join(name);
@@ -205,7 +191,7 @@ fn command(port: u16, epmd_port: u16, distribution_port: u16, dir: &TempDir) -> 
         .env("ERL_EPMD_PORT", epmd_port.to_string())
         .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
         .env("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf"))
-        .env("RABBITMQ_DIST_PORT", distribution_port.to_string())
+        .env("RABBITMQ_DIST_PORT", free_port().to_string())
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins"))
         .env("RABBITMQ_LOG_BASE", path("log"))
         .env("RABBITMQ_LOGS", "-")

@@ -10,7 +10,7 @@ use celeriac_testkit::{
     CeleryWorker, PYAPP, Process, Python, RabbitMq, Redis, Signal, TempDir, eventually, rabbitmq, redis,
 };
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A zombie that waits for its reaper counts as gone.
 fn gone(pid: u32) -> bool {
@@ -142,7 +142,7 @@ fn servers_die_with_a_killed_test() {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "park_with_servers", "--ignored", "--nocapture"]);
     let test = Process::start(&command);
-    let line = test.wait_for_line("pids ", Duration::from_secs(90));
+    let line = test.wait_for_line("pids ", 3 * DEADLINE);
     let pids: Vec<u32> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
     assert_eq!(pids.len(), 2, "{line}");
     assert!(pids.iter().all(|pid| !gone(*pid)));
