@@ -1,0 +1,281 @@
+//! The command line, with Celery 5.6's names (`celery/bin/celery.py`, `worker.py`, `call.py`, `purge.py`, ...).
+
+use std::path::PathBuf;
+
+use celeriac_protocol::Map;
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
+
+use super::level::Level;
+use super::values;
+use crate::Expires;
+
+const ENVIRONMENT: &str = "\
+Environment:
+  CELERY_BROKER_URL      the broker, unless -b names one
+  CELERY_RESULT_BACKEND  the result backend, unless --result-backend names one
+  CELERIAC_<SETTING>     any setting, for example CELERIAC_WORKER_CONCURRENCY=4
+  NO_COLOR               no colours, as -C";
+
+/// What the program is asked to do.
+#[derive(Debug, Parser)]
+#[command(args_override_self = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(version, after_help = ENVIRONMENT)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that stand before the sub-command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global Options")]
+pub(super) struct Global {
+    /// Accepted for Celery's sake: this program is its own app.
+    #[arg(short = 'A', long, hide = true)]
+    app: Option<String>,
+    /// The broker's URL.
+    #[arg(short, long, value_name = "URL")]
+    pub broker: Option<String>,
+    /// The result backend's URL.
+    #[arg(long, value_name = "URL")]
+    pub result_backend: Option<String>,
+    /// Change to this folder first.
+    #[arg(long, value_name = "FOLDER")]
+    pub workdir: Option<PathBuf>,
+    /// No colours.
+    #[arg(short = 'C', long)]
+    pub no_color: bool,
+    /// No banner, and only what was asked for.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Django's, Python's.
+    #[arg(long, hide = true)]
+    skip_checks: bool,
+    #[arg(long, hide = true)]
+    loader: Option<String>,
+    #[arg(long, hide = true)]
+    config: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start a worker.
+    Worker(Box<Worker>),
+    /// Call a task by name and print its id.
+    Call(Box<Call>),
+    /// Wait for a task and print what it returned.
+    Result(TaskResult),
+    /// Erase all messages from all known task queues. There is no undo.
+    Purge(Purge),
+    /// Get information from the broker.
+    List {
+        #[command(subcommand)]
+        what: List,
+    },
+    /// Show the workers that are online.
+    Status(Status),
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub(super) struct Worker {
+    #[command(flatten)]
+    pub node: Node,
+    #[command(flatten)]
+    pub pool: Pool,
+    #[command(flatten)]
+    pub queue: QueueOptions,
+    #[command(flatten)]
+    pub features: Features,
+    #[command(flatten)]
+    pub daemon: Daemon,
+    /// Settings by name, for example worker_prefetch_multiplier=1.
+    #[arg(value_name = "SETTING=VALUE")]
+    pub settings: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Worker Options")]
+pub(super) struct Node {
+    /// The worker's name, for example w1@%h. Expands: %h (host), %n (name), %d (domain).
+    #[arg(short = 'n', long, default_value = "celery@%h", value_parser = values::node_name)]
+    pub hostname: String,
+    /// Start in the background.
+    #[arg(short = 'D', long, hide = true)]
+    pub detach: bool,
+    #[arg(short = 'S', long, hide = true)]
+    pub statedb: Option<PathBuf>,
+    /// DEBUG, INFO, WARNING, ERROR, CRITICAL or FATAL.
+    #[arg(short, long, default_value = "WARNING", value_name = "LEVEL", value_parser = Level::parse)]
+    pub loglevel: Level,
+    #[arg(short = 'O', long, hide = true, value_parser = ["default", "fair"])]
+    optimization: Option<String>,
+    /// Deliveries held for each running task.
+    #[arg(long, value_name = "NUMBER")]
+    pub prefetch_multiplier: Option<u16>,
+    #[arg(long, hide = true)]
+    pub disable_prefetch: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pool Options")]
+pub(super) struct Pool {
+    /// How many tasks run at once; the number of CPUs by default.
+    #[arg(short, long, value_name = "NUMBER")]
+    pub concurrency: Option<usize>,
+    /// Accepted: native tasks have one pool.
+    #[arg(short = 'P', long, value_parser = values::POOLS)]
+    pub pool: Option<String>,
+    #[arg(short = 'E', long, visible_alias = "events", hide = true)]
+    pub task_events: bool,
+    /// Seconds after which a task is ended.
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
+    pub time_limit: Option<std::time::Duration>,
+    /// Seconds after which a task is told to end.
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
+    pub soft_time_limit: Option<std::time::Duration>,
+    #[arg(long, hide = true)]
+    pub max_tasks_per_child: Option<u64>,
+    #[arg(long, hide = true)]
+    pub max_memory_per_child: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Queue Options")]
+pub(super) struct QueueOptions {
+    /// Erase all waiting messages before the start.
+    #[arg(long, visible_alias = "discard")]
+    pub purge: bool,
+    /// The queues to consume, with commas.
+    #[arg(short = 'Q', long, value_name = "QUEUES", value_parser = values::list)]
+    pub queues: Option<values::List>,
+    /// Queues not to consume, with commas.
+    #[arg(short = 'X', long, value_name = "QUEUES", value_parser = values::list)]
+    pub exclude_queues: Option<values::List>,
+    #[arg(short = 'I', long, hide = true)]
+    pub include: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Features")]
+pub(super) struct Features {
+    #[arg(long, hide = true)]
+    without_gossip: bool,
+    #[arg(long, hide = true)]
+    without_mingle: bool,
+    #[arg(long, hide = true)]
+    without_heartbeat: bool,
+    #[arg(long, hide = true)]
+    heartbeat_interval: Option<u32>,
+    #[arg(long, hide = true, value_parser = values::autoscale)]
+    pub autoscale: Option<values::Autoscale>,
+    #[arg(short = 'B', long, hide = true)]
+    pub beat: bool,
+    #[arg(short, long, visible_alias = "schedule-filename", hide = true)]
+    schedule: Option<String>,
+    #[arg(long, hide = true)]
+    scheduler: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Daemonization Options")]
+pub(super) struct Daemon {
+    /// Log to this file instead of standard error. Expands as --hostname.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub logfile: Option<String>,
+    /// Keep the process id in this file, and do not start (exit code 73) where it names a live process.
+    #[arg(long, value_name = "FILE")]
+    pub pidfile: Option<String>,
+    #[arg(long, hide = true)]
+    pub uid: Option<String>,
+    #[arg(long, hide = true)]
+    pub gid: Option<String>,
+    /// The umask of new files, octal when it starts with 0.
+    #[arg(long, value_parser = values::umask)]
+    pub umask: Option<u32>,
+    #[arg(long, hide = true)]
+    executable: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub(super) struct Call {
+    /// The task's name.
+    pub name: String,
+    /// Positional arguments, a JSON array.
+    #[arg(short, long, default_value = "[]", value_name = "JSON", value_parser = values::json_array, help_heading = "Calling Options")]
+    pub args: values::Array,
+    /// Keyword arguments, a JSON object.
+    #[arg(short, long, default_value = "{}", value_name = "JSON", value_parser = values::json_object, help_heading = "Calling Options")]
+    pub kwargs: Map,
+    /// When to run it, in ISO 8601.
+    #[arg(long, value_name = "TIME", value_parser = values::time, help_heading = "Calling Options")]
+    pub eta: Option<DateTime<Utc>>,
+    /// Seconds from now when to run it.
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds, help_heading = "Calling Options")]
+    pub countdown: Option<std::time::Duration>,
+    /// When not to run it any more, in ISO 8601 or seconds from now.
+    #[arg(long, value_name = "TIME", value_parser = values::expires, help_heading = "Calling Options")]
+    pub expires: Option<Expires>,
+    /// The serializer.
+    #[arg(long, default_value = "json", value_name = "NAME", help_heading = "Calling Options")]
+    pub serializer: String,
+    /// The queue.
+    #[arg(long, help_heading = "Routing Options")]
+    pub queue: Option<String>,
+    /// The exchange, with --routing-key.
+    #[arg(long, help_heading = "Routing Options")]
+    pub exchange: Option<String>,
+    /// The routing key.
+    #[arg(long, value_name = "KEY", help_heading = "Routing Options")]
+    pub routing_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub(super) struct TaskResult {
+    /// The task's id.
+    pub id: String,
+    /// The task's name, accepted for Celery's sake.
+    #[arg(short, long, hide = true)]
+    task: Option<String>,
+    /// Show the traceback instead.
+    #[arg(long)]
+    pub traceback: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub(super) struct Purge {
+    /// Do not ask.
+    #[arg(short, long)]
+    pub force: bool,
+    /// The queues to purge, with commas.
+    #[arg(short = 'Q', long, value_parser = values::list)]
+    pub queues: Option<values::List>,
+    /// Queues not to purge, with commas.
+    #[arg(short = 'X', long, value_parser = values::list)]
+    pub exclude_queues: Option<values::List>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum List {
+    /// Every binding that the broker has.
+    Bindings,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub(super) struct Status {
+    /// Seconds to wait for another reply.
+    #[arg(short, long, default_value = "1", value_name = "SECONDS", value_parser = values::seconds)]
+    pub timeout: std::time::Duration,
+    /// Names of the workers to ask, with commas.
+    #[arg(short, long, value_parser = values::list)]
+    pub destination: Option<values::List>,
+    /// Print the replies as JSON.
+    #[arg(short, long)]
+    pub json: bool,
+}

@@ -1,0 +1,37 @@
+//! What a command shows on standard output.
+
+use std::io::{IsTerminal, Write};
+
+/// Standard output, plain or in colours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Console {
+    pub colours: bool,
+    pub quiet: bool,
+}
+
+/// Whether colours are wanted at all.
+pub(super) fn colours_allowed(no_color: bool) -> bool {
+    !no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+impl Console {
+    pub fn new(no_color: bool, quiet: bool) -> Self {
+        Console { colours: colours_allowed(no_color) && std::io::stdout().is_terminal(), quiet }
+    }
+
+    /// Writes a line. Whoever has stopped reading is no error.
+    pub fn say(self, line: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+
+    /// The text in a colour (an SGR code), where there are colours.
+    pub fn paint(self, text: &str, colour: &str) -> String {
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// `1 queue`, `2 queues` (`celery/utils/text.py`, `pluralize`).
+pub(super) fn plural(count: u64, noun: &str) -> String {
+    if count > 1 { format!("{noun}s") } else { noun.to_owned() }
+}

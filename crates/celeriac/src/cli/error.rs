@@ -1,0 +1,60 @@
+use std::io;
+use std::path::Path;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The command line makes no sense; nothing was done.
+    #[error("{0}")]
+    Usage(String),
+    /// The settings make no sense; nothing was done.
+    #[error(transparent)]
+    Config(#[from] crate::ConfigError),
+    /// The broker did not do it.
+    #[error(transparent)]
+    Broker(#[from] celeriac_broker::Error),
+    /// The call was not sent.
+    #[error(transparent)]
+    Send(#[from] crate::SendError),
+    /// There is no result to show.
+    #[error(transparent)]
+    Result(#[from] crate::ResultError),
+    /// A live worker has the pidfile; nothing was done.
+    #[error("Pidfile ({path}) already exists.\nSeems we're already running? (pid: {pid})")]
+    PidLocked { path: String, pid: i32 },
+    /// A file cannot be used.
+    #[error("{path}: {error}")]
+    File { path: String, error: io::Error },
+    /// The system refused something.
+    #[error("{what}: {error}")]
+    System { what: &'static str, error: io::Error },
+    /// No worker answered.
+    #[error("No nodes replied within time constraint")]
+    NoNodes,
+    /// A control message cannot be encoded.
+    #[error("control message: {0}")]
+    Reply(String),
+    /// The user said no; nothing was done.
+    #[error("Aborted!")]
+    Aborted,
+}
+
+impl Error {
+    pub fn file(path: &Path, error: io::Error) -> Self {
+        Error::File { path: path.display().to_string(), error }
+    }
+
+    pub fn system(what: &'static str, error: io::Error) -> Self {
+        Error::System { what, error }
+    }
+
+    /// The exit code, as Celery's (`celery/platforms.py`, `EX_*`; click's 2 for usage).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) => 2,
+            Error::NoNodes => 69,
+            Error::PidLocked { .. } => 73,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The command line of a program with tasks: `worker`, `call`, `result`, `purge`, `list` and `status`, with the
+//! options, output and exit codes of Celery's own command.
+//!
+//! ```no_run
+//! #[celeriac::task(name = "tasks.add")]
+//! async fn add(x: i64, y: i64) -> i64 {
+//!     x + y
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     match celeriac::App::builder("hello").task(add).build() {
+//!         Ok(app) => celeriac::cli::main(app),
+//!         Err(error) => {
+//!             eprintln!("{error}");
+//!             std::process::ExitCode::FAILURE
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # Broker and result backend
+//! `-b` comes before `CELERY_BROKER_URL`, which comes before what the app was built with; so do
+//! `--result-backend` and `CELERY_RESULT_BACKEND`.
+//!
+//! # Signals to a worker
+//! - SIGTERM: takes no more tasks and finishes those that run; exit code 0. Further ones are ignored.
+//! - SIGINT: the same, with exit code 1. A second one is a cold shutdown.
+//! - SIGQUIT: a cold shutdown: after `worker_soft_shutdown_timeout`, running tasks are cancelled; exit code 0. Late
+//!   acknowledged ones go back to their queue. One more SIGINT or SIGQUIT ends the timeout, the next the process.
+//! - SIGHUP: without a terminal, finishes the running tasks and starts anew with the same command line (the log
+//!   file is opened again); on a terminal, the process ends as usual.
+//! - SIGUSR1: logs what the worker has done so far.
+//!
+//! # Exit codes
+//! 0 done; 1 failed; 2 bad command line; 69 nobody answered `status`; 73 the pidfile is held by a live worker.
+
+mod args;
+mod banner;
+mod call;
+mod console;
+mod error;
+mod level;
+mod list;
+mod log;
+mod node;
+mod overrides;
+mod pidfile;
+mod purge;
+mod result;
+mod runtime;
+mod settings;
+mod signals;
+mod status;
+mod unsupported;
+mod values;
+mod worker;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command};
+use self::console::Console;
+use self::error::Error;
+use crate::App;
+
+/// Runs the command that the program was started with.
+pub fn main(app: App) -> ExitCode {
+    run(app, std::env::args_os())
+}
+
+/// Runs a command. The first argument is the program's name.
+///
+/// A worker sets the process's tracing subscriber and its signal handling, and returns when it has ended; its tasks
+/// may still occupy threads then (a blocking task cannot be stopped), so the program should end too.
+pub fn run<Arguments>(app: App, args: Arguments) -> ExitCode
+where
+    Arguments: IntoIterator,
+    Arguments::Item: Into<OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    execute(app, cli).unwrap_or_else(|error| {
+        eprintln!("Error: {error}");
+        ExitCode::from(error.exit_code())
+    })
+}
+
+fn execute(app: App, cli: Cli) -> Result<ExitCode, Error> {
+    let Cli { global, command } = cli;
+    if let Some(folder) = &global.workdir {
+        std::env::set_current_dir(folder).map_err(|error| Error::file(folder, error))?;
+    }
+    let console = Console::new(global.no_color, global.quiet);
+    let mut config = app.config().clone();
+    overrides::global(&mut config, &global)?;
+    if let Command::Worker(options) = command {
+        return worker::run(&app, config, *options, &global);
+    }
+    let app = app.with_config(config)?;
+    runtime::client()?.block_on(async {
+        let done = match command {
+            Command::Worker(_) => Ok(()),
+            Command::Call(options) => call::run(&app, console, *options).await,
+            Command::Result(options) => result::run(&app, console, &options).await,
+            Command::Purge(options) => purge::run(&app, console, &options).await,
+            Command::List { what: args::List::Bindings } => list::bindings(&app, console).await,
+            Command::Status(options) => status::run(&app, console, &options).await,
+        };
+        app.close().await;
+        done
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

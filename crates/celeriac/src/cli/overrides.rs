@@ -1,0 +1,79 @@
+//! What command line and environment change in an app's settings.
+
+use std::env;
+
+use super::args::{Global, Worker};
+use super::error::Error;
+use super::settings;
+use crate::{Config, Settings};
+
+/// The environment, then the options that stand before the sub-command.
+///
+/// # Errors
+/// [`Error::Usage`] when a variable's value means nothing.
+pub(super) fn global(config: &mut Config, options: &Global) -> Result<(), Error> {
+    for (name, value) in env::vars_os() {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+        let Some(setting) = name.strip_prefix("CELERIAC_") else { continue };
+        match settings::set(config, &setting.to_lowercase(), value) {
+            // Other variables of that prefix are none of ours.
+            Ok(()) | Err(settings::SettingError::Unknown(_)) => {}
+            Err(error) => return Err(Error::Usage(format!("{name}: {error}"))),
+        }
+    }
+    let given = |option: &Option<String>, name| {
+        option.clone().or_else(|| env::var(name).ok()).filter(|url| !url.is_empty())
+    };
+    if let Some(url) = given(&options.broker, "CELERY_BROKER_URL") {
+        config.broker_url = url;
+    }
+    if let Some(url) = given(&options.result_backend, "CELERY_RESULT_BACKEND") {
+        config.result_backend = url;
+    }
+    Ok(())
+}
+
+/// A worker's options and its trailing `setting=value`s.
+///
+/// # Errors
+/// [`Error::Usage`] when one of the latter means nothing.
+pub(super) fn worker(config: &mut Config, options: &Worker) -> Result<(), Error> {
+    for text in &options.settings {
+        settings::assign(config, text).map_err(|error| {
+            Error::Usage(format!("Unable to parse extra configuration from command line.\nReason: {error}"))
+        })?;
+    }
+    // Zero is the default, as in Celery.
+    let concurrency = options.features.autoscale.map(|bounds| bounds.max).or(options.pool.concurrency);
+    if let Some(concurrency) = concurrency.filter(|concurrency| *concurrency > 0) {
+        config.worker_concurrency = Some(concurrency);
+    }
+    if let Some(multiplier) = options.node.prefetch_multiplier.filter(|multiplier| *multiplier > 0) {
+        config.worker_prefetch_multiplier = multiplier;
+    }
+    if options.node.disable_prefetch {
+        config.worker_prefetch_multiplier = 1;
+    }
+    config.task_time_limit = options.pool.time_limit.or(config.task_time_limit);
+    config.task_soft_time_limit = options.pool.soft_time_limit.or(config.task_soft_time_limit);
+    Ok(())
+}
+
+/// The settings of a worker with its name and its queues.
+///
+/// # Errors
+/// [`Error::Usage`] when there is no queue left to consume.
+pub(super) fn consumed(mut settings: Settings, options: &Worker) -> Result<Settings, Error> {
+    settings.hostname.clone_from(&options.node.hostname);
+    if let Some(queues) = &options.queue.queues {
+        settings.consume_from.clone_from(&queues.0);
+    }
+    settings.consume_from = settings.consumed();
+    if let Some(excluded) = &options.queue.exclude_queues {
+        settings.consume_from.retain(|queue| !excluded.0.contains(queue));
+    }
+    if settings.consume_from.is_empty() {
+        return Err(Error::Usage("there is no queue left to consume".to_owned()));
+    }
+    Ok(settings)
+}

@@ -1,0 +1,135 @@
+use celeriac_testkit::TempDir;
+
+use crate::hello::Hello;
+
+#[test]
+fn what_is_not_understood_is_a_usage_error() {
+    let hello = Hello::new();
+    for (args, says) in [
+        (&["worker", "--no-such-option"][..], "--no-such-option"),
+        (&["no-such-command"], "no-such-command"),
+        (&["worker", "-l", "loud"], "expected DEBUG, INFO"),
+        (&["worker", "-n", "w1@%z"], "%z means nothing"),
+        (&["worker", "no_such_setting=1"], "there is no setting no_such_setting"),
+        (&["worker", "-Q", "a", "-X", "a"], "no queue left"),
+        (&["worker", "-B"], "celeriac has no beat yet"),
+        (&["worker", "-D"], "systemd"),
+        (&["call", "tasks.add", "-a", "1"], "1 was not an array"),
+        (&["call", "tasks.add", "-k", "[]"], "[] was not an object"),
+        (&["call", "tasks.add", "--eta", "soon"], "ISO 8601"),
+    ] {
+        let ended = hello.run(args);
+        assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
+        assert!(ended.stderr.contains(says), "{args:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn every_option_of_celerys_worker_is_known() {
+    let hello = Hello::new();
+    // The last one ends it before it connects.
+    let ended = hello.run(&[
+        "-A",
+        "proj",
+        "-q",
+        "-C",
+        "--skip-checks",
+        "--loader",
+        "x",
+        "--config",
+        "y",
+        "worker",
+        "--hostname",
+        "w1@%h",
+        "--statedb",
+        "state",
+        "--loglevel",
+        "info",
+        "--optimization",
+        "fair",
+        "--prefetch-multiplier",
+        "2",
+        "--disable-prefetch",
+        "--concurrency",
+        "2",
+        "--pool",
+        "prefork",
+        "--task-events",
+        "--events",
+        "--time-limit",
+        "10",
+        "--soft-time-limit",
+        "5.5",
+        "--max-tasks-per-child",
+        "5",
+        "--max-memory-per-child",
+        "1000",
+        "--purge",
+        "--discard",
+        "--queues",
+        "a,b",
+        "--exclude-queues",
+        "b",
+        "--include",
+        "x",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "--heartbeat-interval",
+        "5",
+        "--autoscale",
+        "10,3",
+        "--schedule",
+        "s",
+        "--schedule-filename",
+        "s",
+        "--scheduler",
+        "x",
+        "--umask",
+        "022",
+        "--executable",
+        "python",
+        "--pidfile",
+        "/no/such/folder/pid",
+        "--logfile",
+        "/no/such/folder/log",
+    ]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("/no/such/folder/pid: No such file"), "{ended:?}");
+}
+
+#[test]
+fn urls_that_cannot_be_served_are_told_without_the_password() {
+    let hello = Hello::new();
+    for url in ["redis://u:secret@host/0", "http://u:secret@host"] {
+        let ended = hello.run(&["-b", url, "call", "tasks.noop"]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("amqp://") && ended.stderr.contains("sqlite:"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_environment_names_broker_and_settings() {
+    let hello = Hello::new();
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(celeriac_testkit::example_bin("hello"));
+        command.args(["call", "tasks.noop"]).envs(variables.iter().copied());
+        crate::hello::Ended::from(command.output().unwrap())
+    };
+    let file = TempDir::new();
+    let url = format!("sqlite:///{}", file.path().join("env.db").display());
+    assert_eq!(run(&[("CELERY_BROKER_URL", &url)]).code, Some(0));
+    assert!(file.path().join("env.db").exists());
+    let ended = run(&[("CELERY_BROKER_URL", &url), ("CELERIAC_TASK_ACKS_LATE", "perhaps")]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("CELERIAC_TASK_ACKS_LATE"), "{ended:?}");
+    // The command line comes first.
+    let ended = hello.command(&["call", "tasks.noop"]).env("CELERY_BROKER_URL", "nonsense").output().unwrap();
+    assert!(ended.status.success());
+}
+
+#[test]
+fn versions_are_told() {
+    let shown = Hello::new().ok(&["--version"]);
+    assert!(shown.contains(env!("CARGO_PKG_VERSION")), "{shown}");
+}
