@@ -128,7 +128,10 @@ impl Watch {
                 }
             }
             // The sender lives in the map for as long as this does.
-            let _ = self.notices.changed().await;
+            if self.notices.changed().await.is_err() {
+                let reason = "nobody listens for results any more".to_owned();
+                return Err(Error::Unavailable { store: store.display_url(), reason });
+            }
         }
     }
 }

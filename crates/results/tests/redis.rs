@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use celeriac_broker::BrokerUrl;
 use celeriac_protocol::TaskMeta;
-use celeriac_results::conformance::{Fixture, Stores, id};
+use celeriac_results::conformance::{DEADLINE, Fixture, Stores, id};
 use celeriac_results::{Error, RedisStore, ResultStore, Settings};
 
 struct Redis;
@@ -111,26 +111,26 @@ async fn subscriptions_end_with_their_waits() {
         caller: open(&server.url(0), Settings::default()),
         worker: open(&server.url(0), Settings::default()),
     };
-    let channels =
-        || server.cli(&["PUBSUB", "CHANNELS", "*"]).lines().filter(|line| !line.is_empty()).count();
+    let channels = async |wanted: usize| {
+        let poll = async {
+            let count = || server.cli(&["PUBSUB", "CHANNELS", "*"]).split_whitespace().count();
+            while count() != wanted {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, poll).await.expect("the channels of those who wait");
+    };
     let metas: Vec<_> = (0..100).map(|number| TaskMeta::success(id(), number)).collect();
     let mut waits = Box::pin(futures_util::future::join_all(metas.iter().map(|meta| stores.wait(&meta.id))));
-    let poll = async {
-        while channels() < 100 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
     tokio::select! {
         _ = &mut waits => panic!("ready before it was stored"),
-        () = poll => {}
+        () = channels(100) => {}
     }
     for meta in &metas[..50] {
         stores.store(meta).await.unwrap();
     }
     drop(waits);
-    while channels() > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    channels(0).await;
     stores.close().await;
 }
 
