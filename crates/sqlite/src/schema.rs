@@ -73,6 +73,7 @@ CREATE TABLE IF NOT EXISTS celeriac_binding (
     queue_id INTEGER NOT NULL,
     PRIMARY KEY (exchange, routing_key, queue_id)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS celeriac_binding_queue ON celeriac_binding (queue_id);
 CREATE TABLE IF NOT EXISTS celeriac_consumer (
     queue_id INTEGER NOT NULL,
     owner INTEGER NOT NULL,
@@ -116,7 +117,7 @@ fn try_open(path: &Path, synchronous: Synchronous) -> rusqlite::Result<Connectio
 fn back_off(attempt: i32) -> bool {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let step = u64::from(100 + clock.subsec_nanos() % 100);
-    let pause = Duration::from_micros(step * u64::from(attempt.clamp(1, 25).unsigned_abs()));
+    let pause = Duration::from_micros(step * u64::from(attempt.clamp(1, 10).unsigned_abs()));
     std::thread::sleep(pause);
-    attempt < 3000
+    attempt < 8000
 }

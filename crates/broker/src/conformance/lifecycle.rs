@@ -124,7 +124,10 @@ pub async fn exclusive_consumer(fixture: &impl Fixture) {
     first.close().await;
     let other = connect(fixture).await;
     let (third, _inbox) = other.open_session(Prefetch::Session(1)).await.unwrap();
-    third.subscribe(&alone).await.unwrap();
+    third.subscribe(&Subscription::new(&queue)).await.unwrap();
+    let (fourth, _inbox) = connect(fixture).await.open_session(Prefetch::Session(1)).await.unwrap();
+    let result = fourth.subscribe(&alone).await;
+    assert!(result.is_err(), "{result:?}");
 }
 
 /// Two consumers of one queue: each message goes to one of them.

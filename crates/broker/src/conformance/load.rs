@@ -88,3 +88,28 @@ pub async fn order_is_kept(fixture: &impl Fixture) {
     }
     sending.await.unwrap();
 }
+
+/// Question and answer, one at a time, between two connections: each has to wake the other at once. With a second a
+/// question this would not end in time.
+pub async fn ping_pong(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [questions, answers] = queues(fixture, &connection, ["questions", "answers"]).await;
+    let mut asker = Consumer::new(&connection, Prefetch::Session(1), &[&answers]).await;
+    let other = connect(fixture).await;
+    let mut answerer = Consumer::new(&other, Prefetch::Session(1), &[&questions]).await;
+    let answering = tokio::spawn(async move {
+        for _ in 0..200 {
+            let question = answerer.next().await;
+            send(&other, &answers, body(&question)).await;
+            answerer.settle(&[Settlement::Ack(question.tag)]).await;
+        }
+        other.close().await;
+    });
+    for number in 0..200 {
+        send(&connection, &questions, number).await;
+        let answer = asker.next().await;
+        assert_eq!(body(&answer), number.to_string());
+        asker.settle(&[Settlement::Ack(answer.tag)]).await;
+    }
+    answering.await.unwrap();
+}

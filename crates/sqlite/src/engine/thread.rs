@@ -150,6 +150,7 @@ impl Thread {
         if version != self.data_version {
             self.data_version = version;
             self.look = true;
+            self.ear.busy();
         }
     }
 
@@ -284,7 +285,8 @@ impl Thread {
         }
         let result = self.transact(&mut [], |tx| {
             tx.reap()?;
-            tx.expire()
+            tx.expire_messages()?;
+            tx.expire_queues()
         });
         result.or_else(|error| self.endure(&error))
     }

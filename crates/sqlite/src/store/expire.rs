@@ -10,8 +10,8 @@ use crate::session::Held;
 const MOST: i64 = 256;
 
 impl Tx<'_> {
-    /// Ends what is due, a bounded part of it, and notes when the next is.
-    pub fn expire(&mut self) -> Result<(), Fault> {
+    /// Ends messages that are due, a bounded number of them.
+    pub fn expire_messages(&mut self) -> Result<(), Fault> {
         let sql =
             "SELECT id, queue_id FROM celeriac_message WHERE expires_at <= ?1 AND owner IS NULL LIMIT ?2";
         let due: Vec<Held> = self
@@ -28,6 +28,11 @@ impl Tx<'_> {
                 self.execute("DELETE FROM celeriac_message WHERE id = ?1", [held.message])?;
             }
         }
+        Ok(())
+    }
+
+    /// Ends queues that are due, and notes when anything is next.
+    pub fn expire_queues(&mut self) -> Result<(), Fault> {
         let unused: Vec<i64> = self.column(
             "SELECT id FROM celeriac_queue q WHERE used_at + expires <= ?1 AND NOT EXISTS \
              (SELECT 1 FROM celeriac_consumer c WHERE c.queue_id = q.id)",

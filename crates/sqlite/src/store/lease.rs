@@ -43,7 +43,7 @@ impl Tx<'_> {
 
     /// Leases to every session what it has room for.
     pub fn lease(&mut self) -> Result<(), Fault> {
-        self.expire()?;
+        self.expire_messages()?;
         for (id, session) in self.sessions.iter() {
             if self.is_ending(*id) {
                 self.effects.push(Effect::Ready);

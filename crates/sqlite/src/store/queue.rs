@@ -19,7 +19,7 @@ impl Tx<'_> {
     }
 
     pub fn queue_len(&mut self, name: &str) -> Result<u64, Fault> {
-        self.expire()?;
+        self.expire_messages()?;
         let id = self.queue_id(name)?;
         let sql = "SELECT count(*) FROM kombu_message WHERE queue_id = ?1 AND visible = 1";
         let count: i64 = self.row(sql, [id], |row| row.get(0))?.unwrap_or(0);
@@ -27,7 +27,7 @@ impl Tx<'_> {
     }
 
     pub fn purge(&mut self, name: &str) -> Result<u64, Fault> {
-        self.expire()?;
+        self.expire_messages()?;
         let id = self.queue_id(name)?;
         self.execute(
             "DELETE FROM celeriac_message WHERE owner IS NULL AND id IN \
