@@ -152,7 +152,8 @@ impl App {
         AsyncResult::new(id.into(), self.0.store.clone(), false)
     }
 
-    /// A worker for the app's tasks: `app.worker().run().await?`.
+    /// A worker for the app's tasks: `app.worker().run().await?`. It shares the app's connection that publishes and
+    /// its result store, which stay open when it ends.
     pub fn worker(&self) -> Worker {
         self.worker_with(self.0.settings.clone())
     }

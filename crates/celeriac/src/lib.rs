@@ -62,3 +62,8 @@ pub mod __private {
     pub use crate::binding::{Parameter, Signature, task_name};
     pub use crate::outcome::{Fallible, value};
 }
+
+/// Its code is compiled by the tests.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -59,7 +59,10 @@ struct Running {
 
 impl Running {
     fn start(name: &str) -> Self {
-        let app = app(name);
+        Running::of(app(name))
+    }
+
+    fn of(app: App) -> Self {
         let worker = app.worker();
         let shutdown = worker.shutdown_handle();
         Running { app, shutdown, worker: tokio::spawn(worker.run()) }
@@ -141,6 +144,34 @@ async fn a_link_gets_the_result() {
     running.app.send(add::new(1, 2).link(next)).await.unwrap().get().await.unwrap();
     assert_eq!(running.app.result::<i64>("linked").get().await.unwrap(), 13);
     running.stop().await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_worker_that_ends_leaves_the_client_alone() {
+    let dir = celeriac_testkit::TempDir::new();
+    let config = celeriac::Config {
+        result_backend: format!("sqlite:{}", dir.path().join("results.db").display()),
+        ..app("shared").config().clone()
+    };
+    let app = app("shared").with_config(config).unwrap();
+    let running = Running::of(app.clone());
+    app.send(add::new(1, 2)).await.unwrap().get().await.unwrap();
+    let result = app.send(add::new(3, 4).queue("other")).await.unwrap();
+    let waiting = tokio::spawn({
+        let result = result.clone();
+        async move { result.get().await }
+    });
+    tokio::task::yield_now().await;
+    running.stop().await;
+    let mut settings = app.settings().clone();
+    settings.consume_from = vec!["other".to_owned()];
+    let worker = app.worker_with(settings);
+    let shutdown = worker.shutdown_handle();
+    let worker = tokio::spawn(worker.run());
+    assert_eq!(waiting.await.unwrap().unwrap(), 7);
+    shutdown.request(Shutdown::Warm);
+    worker.await.unwrap().unwrap();
 }
 
 #[tokio::test]

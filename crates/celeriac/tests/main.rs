@@ -1,5 +1,8 @@
 //! What a program sees of celeriac.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod client;
+mod python;
 mod tasks;
 mod ui;

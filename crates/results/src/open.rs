@@ -9,7 +9,7 @@ const SCHEMES: &[&str] = &[
     "rpc://",
     #[cfg(feature = "redis")]
     "redis://",
-    #[cfg(feature = "redis-tls")]
+    #[cfg(all(feature = "redis", feature = "redis-tls"))]
     "rediss://",
     #[cfg(feature = "redis")]
     "redis+socket://",

@@ -88,7 +88,8 @@ impl Worker {
     /// Runs until it is told to end; a lost broker is sought again for as long as the settings say.
     ///
     /// The end is in this order: no more deliveries are taken and what has not started goes back; what runs may
-    /// finish, or is cancelled when its time is over; results and acknowledgements go out; connections close.
+    /// finish, or is cancelled when its time is over; results and acknowledgements go out; the connection that
+    /// consumes closes. Producer and store stay open for whoever shares them.
     ///
     /// # Errors
     /// When the broker cannot be used and trying again does not help (any more).
@@ -119,8 +120,6 @@ impl Worker {
         ]);
         let outcome = consume(&shared, &mut blueprint, &mut losses, &self.shutdown).await;
         end(&shared, &mut blueprint, &self.shutdown).await;
-        self.producer.close().await;
-        self.store.close().await;
         outcome
     }
 }
