@@ -151,7 +151,7 @@ fn headers_of_wrong_types_are_errors() {
         ("id", Value::Null),
         ("id", Value::List(Vec::new())),
         ("eta", Value::from("tomorrow")),
-        ("eta", Value::from("99999-01-01T00:00:00")),
+        ("eta", Value::from("+99999-01-01T00:00:00")),
         ("expires", Value::Float(1.0)),
         ("retries", Value::Int(-1)),
         ("retries", Value::Int(1 << 40)),

@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde::{Deserialize, Serialize};
 
 use crate::round_trips::{COMPRESSIONS, SERIALIZERS};
-use crate::values::{any_value, same};
+use crate::values::{any_value, edges, same};
 use crate::vectors::accept;
 
 #[derive(Serialize)]
@@ -97,7 +97,8 @@ fn ask(requests: &[Request<'_>]) -> Vec<Answer> {
 fn samples(serializer: Serializer, count: usize) -> Vec<Value> {
     let mut runner = TestRunner::new(Config { rng_seed: RngSeed::Fixed(5), ..Config::default() });
     let strategy = any_value(serializer);
-    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+    let random = (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current());
+    std::iter::once(edges()).chain(random).collect()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use celeriac_protocol::codec::{self, Accept, Compression, Serializer};
 use celeriac_protocol::{Body, Embed, Map, Signature, TaskHeaders, TaskMessage, Value, from_value, to_value};
 use proptest::prelude::*;
 
-use crate::values::{any_map, any_value, same, same_map};
+use crate::values::{any_map, any_value, edges, same, same_map};
 use crate::vectors::accept;
 
 pub const SERIALIZERS: [Serializer; 3] = [Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
@@ -81,6 +81,13 @@ proptest! {
         let stampless = |headers: TaskHeaders| TaskHeaders { stamps: Map::new(), ..headers };
         prop_assert_eq!(stampless(received.headers), stampless(sent.headers));
         prop_assert_eq!(received.body, sent.body);
+    }
+}
+
+#[test]
+fn edge_cases() {
+    for serializer in SERIALIZERS {
+        check(&edges(), serializer, None);
     }
 }
 

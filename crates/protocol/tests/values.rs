@@ -14,6 +14,19 @@ pub fn any_value(serializer: Serializer) -> impl Strategy<Value = Value> {
     })
 }
 
+/// What chance rarely finds: floats without a point, long keys, text that looks like something else.
+pub fn edges() -> Value {
+    let floats = [1e17, 1e-7, -1e300, 5e-324, 0.0, -0.0, f64::NAN, f64::INFINITY, -f64::INFINITY];
+    let texts =
+        ["", "yes", "~", "12", "1e3", "<<", "=", "2026-01-02", "- a", "{", "# a", "!!int 1", "a: b", " a "];
+    let keys = ["k".repeat(5000), "\u{e9}".repeat(2000), String::new(), "<<".to_owned(), "no".to_owned()];
+    Value::List(vec![
+        Value::List(floats.map(Value::Float).to_vec()),
+        Value::List(texts.map(Value::from).to_vec()),
+        Value::Map(keys.into_iter().map(|key| (key, Value::Int(1))).collect()),
+    ])
+}
+
 /// Any dict of such values.
 pub fn any_map(values: impl Strategy<Value = Value>) -> impl Strategy<Value = Map> {
     prop::collection::vec((text(), values), 0..8).prop_map(|entries| {

@@ -99,6 +99,11 @@ fn protocol_1_becomes_protocol_2() {
     assert_eq!(task.headers.kwargsrepr.as_deref(), Some("{}"));
     let body = task.body.decode(&accept()).unwrap();
     assert_eq!(body.args, [Value::Int(3), Value::Int(4)]);
+    // Celery 3 told the group as `taskset` alone.
+    let old = r#"{"task": "a", "id": "b", "args": [], "kwargs": {}, "taskset": "g1"}"#;
+    let properties = Properties { content_type: Some("application/json".into()), ..Properties::default() };
+    let message = Message { headers: Map::new(), properties, body: old.into() };
+    assert_eq!(TaskMessage::decode(message, &accept()).unwrap().headers.group.as_deref(), Some("g1"));
 }
 
 #[test]
