@@ -13,7 +13,7 @@ fn a_call_is_sent_and_its_result_shown() {
     assert_eq!(hello.ok(&["result", &sum]), "5\n");
     let echo =
         hello.ok(&["call", "tasks.echo", "-k", r#"{"value": {"a": [1, null]}}"#, "--countdown", "0.1"]);
-    assert_eq!(hello.ok(&["result", echo.trim()]), "{\"a\": [1, null]}\n");
+    assert_eq!(hello.ok(&["result", echo.trim()]), "{\"a\":[1,null]}\n");
     let flaky = hello.call("tasks.flaky", "[2]");
     assert_eq!(hello.ok(&["result", &flaky]), "2\n");
     assert_eq!(end(&worker, &[Signal::TERM]), Some(0));

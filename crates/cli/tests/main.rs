@@ -1,4 +1,5 @@
 //! The command lines, run as a user runs them.
+#![allow(clippy::unwrap_used)]
 
 mod client;
 mod demo;

@@ -73,7 +73,7 @@ fn push_second(line: &mut String, time: &DateTime<Local>) {
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= tracing::Level::DEBUG && Level::of(metadata) >= self.level
+        !metadata.is_span() && *metadata.level() <= tracing::Level::DEBUG && Level::of(metadata) >= self.level
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -154,12 +154,13 @@ mod tests {
         let log = Log::new(Level::Info, false, Some(File::create(&dir).unwrap()));
         tracing::subscriber::with_default(log, || {
             tracing::debug!("no");
+            assert!(tracing::enabled!(tracing::Level::INFO) && !tracing::enabled!(tracing::Level::DEBUG));
             tracing::info!(queue = "q", "yes {}", 1);
             tracing::info_span!("span").in_scope(|| tracing::error!("in a span"));
         });
         let written = std::fs::read_to_string(&dir).unwrap();
         std::fs::remove_file(&dir).unwrap();
         let lines: Vec<_> = written.lines().map(|line| line.split_once("] ").unwrap().1).collect();
-        assert_eq!(lines, ["yes 1 queue=\"q\"", "in a span"]);
+        assert_eq!(lines, ["yes 1 queue=q", "in a span"]);
     }
 }

@@ -35,7 +35,7 @@ impl Pidfile {
             if let Some(pid) = live(path) {
                 return Err(locked(pid));
             }
-            fs::remove_file(path).or_else(|error| ignore_missing(error)).map_err(fail)?;
+            fs::remove_file(path).or_else(ignore_missing).map_err(fail)?;
         }
         Err(locked(0))
     }

@@ -51,6 +51,6 @@ mod tests {
         assert_eq!(shown(&Value::from("héllo")), "héllo");
         assert_eq!(shown(&Value::Bool(true)), "True");
         assert_eq!(shown(&Value::Null), "");
-        assert_eq!(shown(&Value::List(vec![Value::from(1), Value::from("a")])), r#"[1, "a"]"#);
+        assert_eq!(shown(&Value::List(vec![Value::from(1), Value::from("a")])), r#"[1,"a"]"#);
     }
 }

@@ -116,7 +116,9 @@ mod tests {
             [(&[Hangup][..], true), (&[Terminate, Hangup], false), (&[Hangup, Quit], false)]
         {
             let mut ending = Ending::default();
-            signals.iter().for_each(|signal| drop(ending.signal(*signal)));
+            for signal in signals {
+                ending.signal(*signal);
+            }
             assert_eq!(ending.restart, restart, "{signals:?}");
         }
     }

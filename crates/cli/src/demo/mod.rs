@@ -38,12 +38,13 @@ pub fn run(folder: &Path) -> Result<ExitCode> {
     let dir = tempfile::Builder::new().prefix("celeriac-demo-").tempdir()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut workers = Workers::start(dir.path())?;
         let done = tokio::select! {
             summary = hash(&folder, dir.path()) => summary.map(Some),
             died = workers.all_died() => Err(died),
-            _ = tokio::signal::ctrl_c() => Ok(None),
+            _ = interrupt.recv() => Ok(None),
             _ = terminate.recv() => Ok(None),
         };
         workers.end().await;
@@ -51,7 +52,8 @@ pub fn run(folder: &Path) -> Result<ExitCode> {
     });
     // The walk may still be reading: it ends with the process.
     runtime.shutdown_background();
-    dir.close().context("the temporary folder")?;
+    // The workers may have removed it: where this process is killed, nobody else does.
+    drop(dir);
     match done? {
         Some(summary) => {
             print!("{summary}");

@@ -24,7 +24,7 @@ pub fn run(dir: &Path, name: &str) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(worker.run());
     runtime.shutdown_background();
-    // Where the starter was killed, nobody else removes the folder.
+    // Where the starter was killed, nobody else does.
     let _ = std::fs::remove_dir_all(dir);
     done?;
     Ok(ExitCode::SUCCESS)
