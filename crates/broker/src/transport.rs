@@ -57,7 +57,8 @@ pub trait Connection: Send + Sync {
     /// awaited together travel together; those that one task makes in turn arrive in that order.
     ///
     /// # Errors
-    /// [`Error::Lost`]: it may or may not have arrived. [`Error::NotAccepted`]: it did not.
+    /// [`Error::Lost`]: it may or may not have arrived. [`Error::NotAccepted`], [`Error::Storage`]: it did not.
+    /// [`Error::NotFound`]: there is no such exchange; some brokers tell that as a loss.
     async fn publish(&self, address: &Address, message: Message) -> Result<Published, Error>;
 
     /// Opens a session that consumes. Its deliveries come out of the inbox, at most `prefetch` of them unsettled.
@@ -185,9 +186,9 @@ pub enum Settlement {
 pub enum Prefetch {
     /// No limit.
     Unlimited,
-    /// That many in the whole session, over all its queues.
+    /// That many in the whole session, over all its queues; 0 is no limit, as in AMQP.
     Session(u16),
-    /// That many for each queue (the only kind that quorum queues know).
+    /// That many for each queue (the only kind that quorum queues know); 0 is no limit.
     Queue(u16),
 }
 

@@ -85,7 +85,10 @@ async fn python_receives() {
     for number in 0..3 {
         send(&connection, "q", format!("[{number}]")).await;
     }
-    assert_eq!(kombu(&file, &["count", "get 3", "count"]), ["3", "[0] {}", "[1] {}", "[2] {}", "0"]);
+    assert_eq!(
+        kombu(&file, &["count", "get 3", "count"]),
+        ["3", "[0] {'h': 'ü'}", "[1] {'h': 'ü'}", "[2] {'h': 'ü'}", "0"]
+    );
     assert_eq!(connection.queue_len("q").await, Ok(0));
 }
 
@@ -101,12 +104,12 @@ async fn both_consume_one_queue() {
     }
     let (session, mut inbox) = consume(&connection, Prefetch::Session(1), "q").await;
     assert_eq!(next(&mut inbox).await.message.body, "[0]");
-    assert_eq!(kombu(&file, &["get 1", "put 1"]), ["[1] {}"]);
+    assert_eq!(kombu(&file, &["get 1", "put 1"]), ["[1] {'h': 'ü'}"]);
     session.settle(&[Settlement::Requeue(1)]).await.unwrap();
     let delivery = next(&mut inbox).await;
     assert_eq!((&delivery.message.body[..], delivery.redelivered), (&b"[0]"[..], true));
     session.close().await;
-    assert_eq!(kombu(&file, &["get 1", "count"]), ["[0] {}", "3"]);
+    assert_eq!(kombu(&file, &["get 1", "count"]), ["[0] {'h': 'ü'}", "3"]);
     let (session, mut inbox) = consume(&connection, Prefetch::Session(1), "q").await;
     for expected in ["[2]", "[3]", "{\"number\": 0}"] {
         let delivery = next(&mut inbox).await;

@@ -30,6 +30,7 @@ pub async fn consume(
 
 pub async fn send(connection: &Arc<dyn Connection>, queue: &str, body: impl Into<Bytes>) {
     let mut message = Message { body: body.into(), ..Message::default() };
+    message.headers.insert("h", "ü");
     message.properties.content_type = Some("application/json".to_owned());
     message.properties.content_encoding = Some("utf-8".to_owned());
     let address = Address::exchange(queue, queue).mandatory();

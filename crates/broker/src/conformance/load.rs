@@ -113,3 +113,35 @@ pub async fn ping_pong(fixture: &impl Fixture) {
     }
     answering.await.unwrap();
 }
+
+/// Sessions that open, ack a little and close while messages keep coming: what they did not ack is there for the
+/// last one, each message once.
+pub async fn hasty_sessions_lose_nothing(fixture: &impl Fixture) {
+    const COUNT: usize = 2000;
+    let connection = connect(fixture).await;
+    let [queue] = queues(fixture, &connection, ["q"]).await;
+    let publishing = tokio::spawn({
+        let (connection, queue) = (connection.clone(), queue.clone());
+        async move {
+            for number in 0..COUNT {
+                send(&connection, &queue, number).await;
+            }
+        }
+    });
+    let mut seen = HashSet::new();
+    for _ in 0..50 {
+        let mut consumer = Consumer::new(&connection, Prefetch::Session(20), &[&queue]).await;
+        let deliveries = consumer.take(5).await;
+        let acked = deliveries.get(..3).expect("five");
+        assert!(acked.iter().all(|delivery| seen.insert(body(delivery))), "twice");
+        let acks: Vec<_> = acked.iter().map(|delivery| Settlement::Ack(delivery.tag)).collect();
+        consumer.settle(&acks).await;
+        consumer.session.close().await;
+    }
+    publishing.await.unwrap();
+    let mut last = Consumer::new(&connection, Prefetch::Unlimited, &[&queue]).await;
+    while seen.len() < COUNT {
+        assert!(seen.insert(body(&last.next().await)), "twice");
+    }
+    assert_eq!(connection.queue_len(&queue).await, Ok(0));
+}

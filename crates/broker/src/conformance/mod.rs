@@ -50,7 +50,8 @@ macro_rules! conformance_suite {
             lifecycle: close_is_idempotent, a_closed_session_gives_back, a_closed_connection_gives_back,
                 a_dropped_connection_gives_back, unsubscribe_stops, deletion_cancels, exclusive_consumer,
                 consumers_share_a_queue, without_acks;
-            load: concurrent_publishers_lose_nothing, ten_thousand_arrive_once, order_is_kept, ping_pong;
+            load: concurrent_publishers_lose_nothing, ten_thousand_arrive_once, order_is_kept, ping_pong,
+                hasty_sessions_lose_nothing;
             prefetch: of_a_session, of_a_queue, unlimited, changed_later;
             routing: by_the_default_exchange, direct, topic, fanout, once_a_queue, mandatory;
             settling: acks_are_final, ack_through_several_queues, requeued_comes_again, rejected_is_gone,
