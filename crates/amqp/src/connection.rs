@@ -15,9 +15,10 @@ use celeriac_broker::{
 use celeriac_protocol::Message;
 use tokio::sync::watch;
 
+use crate::convert;
+use crate::io::{self, OnIo};
 use crate::publisher::Publisher;
 use crate::session::AmqpSession;
-use crate::{convert, io};
 
 /// What the client library says when something is gone; the reason proper comes by the callbacks.
 pub(crate) fn lost(error: amqprs::error::Error) -> Error {
@@ -109,7 +110,7 @@ impl AmqpConnection {
             let channel = client.open_channel(None).await.map_err(lost)?;
             let reason = Reason::default();
             channel.register_callback(Watch(reason.clone())).await.map_err(lost)?;
-            Ok(Scratch { channel: Some(channel), reason })
+            Ok(Scratch { channel: OnIo::new(channel), reason })
         })
         .await
     }
@@ -119,7 +120,7 @@ impl AmqpConnection {
 impl Connection for AmqpConnection {
     async fn declare(&self, topology: &Topology) -> Result<(), Error> {
         let scratch = self.scratch().await?;
-        let channel = scratch.channel()?;
+        let channel = &scratch.channel;
         for exchange in topology.exchanges.iter().filter(|exchange| !exchange.name.is_empty()) {
             convert::short("the exchange's name", &exchange.name)?;
             let kind = match exchange.kind {
@@ -161,7 +162,7 @@ impl Connection for AmqpConnection {
         let scratch = self.scratch().await?;
         let mut arguments = QueueDeclareArguments::new(queue);
         arguments.passive(true);
-        let declared = scratch.channel()?.queue_declare(arguments).await;
+        let declared = scratch.channel.queue_declare(arguments).await;
         let (_, messages, _) = declared.map_err(|error| scratch.reason.or(error))?.unwrap_or_default();
         scratch.close().await?;
         Ok(messages.into())
@@ -170,7 +171,7 @@ impl Connection for AmqpConnection {
     async fn purge(&self, queue: &str) -> Result<u64, Error> {
         convert::short("the queue's name", queue)?;
         let scratch = self.scratch().await?;
-        let purged = scratch.channel()?.queue_purge(QueuePurgeArguments::new(queue)).await;
+        let purged = scratch.channel.queue_purge(QueuePurgeArguments::new(queue)).await;
         let messages = purged.map_err(|error| scratch.reason.or(error))?.unwrap_or_default();
         scratch.close().await?;
         Ok(messages.into())
@@ -179,7 +180,7 @@ impl Connection for AmqpConnection {
     async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
         convert::short("the queue's name", queue)?;
         let scratch = self.scratch().await?;
-        let deleted = scratch.channel()?.queue_delete(QueueDeleteArguments::new(queue)).await;
+        let deleted = scratch.channel.queue_delete(QueueDeleteArguments::new(queue)).await;
         deleted.map_err(|error| scratch.reason.or(error))?;
         scratch.close().await
     }
@@ -215,28 +216,15 @@ impl Drop for AmqpConnection {
 
 /// A channel that lives as long as one operation.
 struct Scratch {
-    channel: Option<Channel>,
+    channel: OnIo<Channel>,
     reason: Reason,
 }
 
 impl Scratch {
-    fn channel(&self) -> Result<&Channel, Error> {
-        self.channel.as_ref().ok_or_else(|| Error::Lost("the channel was closed".to_owned()))
-    }
-
-    async fn close(mut self) -> Result<(), Error> {
-        match self.channel.take() {
+    async fn close(self) -> Result<(), Error> {
+        match self.channel.into_inner() {
             Some(channel) => io::run(async move { channel.close().await.map_err(lost) }).await,
             None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // The library closes a dropped channel by spawning a task, which needs a runtime.
-        if let Some(channel) = self.channel.take() {
-            io::spawn(async move { drop(channel) });
         }
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn properties(headers: &Map, properties: &Properties) -> Result<Basic
 
 fn map(table: &FieldTable, depth: usize) -> Map {
     let table: &std::collections::HashMap<FieldName, FieldValue> = table.as_ref();
-    table.iter().map(|(name, field)| (name.as_ref().clone(), value(field, depth))).collect()
+    table.iter().map(|(name, field)| (Map::key(name.as_ref()), value(field, depth))).collect()
 }
 
 fn value(field: &FieldValue, depth: usize) -> Value {

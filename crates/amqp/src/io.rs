@@ -1,6 +1,7 @@
 //! The thread that serves every AMQP connection of the process.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::OnceLock;
 
 use celeriac_broker::Error;
@@ -38,5 +39,37 @@ pub(crate) async fn run<T: Send + 'static>(
 pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     if let Ok(handle) = handle() {
         handle.spawn(future);
+    }
+}
+
+/// Drops its content on the thread: the client library closes a dropped channel by spawning a task, which panics
+/// outside a runtime.
+pub(crate) struct OnIo<T: Send + 'static>(Option<T>);
+
+impl<T: Send + 'static> OnIo<T> {
+    pub(crate) fn new(content: T) -> Self {
+        OnIo(Some(content))
+    }
+
+    /// Takes the content out, to close it in order.
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T: Send + 'static> Deref for OnIo<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // Only `into_inner` and `drop` empty it, and both end it.
+        self.0.as_ref().unwrap_or_else(|| unreachable!())
+    }
+}
+
+impl<T: Send + 'static> Drop for OnIo<T> {
+    fn drop(&mut self) {
+        if let Some(content) = self.0.take() {
+            spawn(async move { drop(content) });
+        }
     }
 }

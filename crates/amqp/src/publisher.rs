@@ -12,7 +12,8 @@ use celeriac_protocol::Message;
 use tokio::sync::oneshot;
 
 use crate::connection::lost;
-use crate::{convert, io};
+use crate::convert;
+use crate::io::{self, OnIo};
 
 type Answer = Result<Published, Error>;
 
@@ -59,7 +60,7 @@ impl Shared {
 
 /// A channel in confirm mode.
 pub(crate) struct Publisher {
-    channel: Channel,
+    channel: OnIo<Channel>,
     pending: Shared,
     /// Keeps the order of sequence numbers and frames the same.
     order: tokio::sync::Mutex<()>,
@@ -74,7 +75,12 @@ impl Publisher {
             let pending = Shared::default();
             channel.register_callback(Confirms(pending.clone())).await.map_err(lost)?;
             channel.confirm_select(ConfirmSelectArguments::new(false)).await.map_err(lost)?;
-            Ok(Publisher { channel, pending, order: Default::default(), mandatory: Default::default() })
+            Ok(Publisher {
+                channel: OnIo::new(channel),
+                pending,
+                order: Default::default(),
+                mandatory: Default::default(),
+            })
         })
         .await
     }

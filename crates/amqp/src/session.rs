@@ -14,14 +14,15 @@ use celeriac_broker::{Delivery, Error, Event, Inbox, Prefetch, Session, Settleme
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::connection::{Reason, closed_channel, lost};
-use crate::{convert, io};
+use crate::convert;
+use crate::io::{self, OnIo};
 
 /// How many deliveries are taken from the client library at once.
 const BATCH: usize = 256;
 
 /// One channel that consumes.
 pub(crate) struct AmqpSession {
-    channel: Mutex<Option<Channel>>,
+    channel: Mutex<Option<OnIo<Channel>>>,
     reason: Reason,
     /// The inbox ends with the session: its other senders are the channel's.
     events: std::sync::Mutex<Option<mpsc::UnboundedSender<Event>>>,
@@ -68,7 +69,7 @@ impl AmqpSession {
             }
         });
         let session = AmqpSession {
-            channel: Mutex::new(Some(channel)),
+            channel: Mutex::new(Some(OnIo::new(channel))),
             reason,
             events: std::sync::Mutex::new(Some(events)),
             consumers,
@@ -114,8 +115,8 @@ impl AmqpSession {
     }
 }
 
-fn open(slot: &Option<Channel>) -> Result<&Channel, Error> {
-    slot.as_ref().ok_or_else(|| Error::Lost("the session was closed".to_owned()))
+fn open(slot: &Option<OnIo<Channel>>) -> Result<&Channel, Error> {
+    slot.as_deref().ok_or_else(|| Error::Lost("the session was closed".to_owned()))
 }
 
 async fn forward(
@@ -203,18 +204,9 @@ impl Session for AmqpSession {
 
     async fn close(&self) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(channel) = self.channel.lock().await.take() {
+        if let Some(channel) = self.channel.lock().await.take().and_then(OnIo::into_inner) {
             let closing = io::run(async move { channel.close().await.map_err(lost) });
             let _ = tokio::time::timeout(std::time::Duration::from_secs(5), closing).await;
-        }
-    }
-}
-
-impl Drop for AmqpSession {
-    fn drop(&mut self) {
-        // The library closes a dropped channel by spawning a task, which needs a runtime.
-        if let Some(channel) = self.channel.get_mut().take() {
-            io::spawn(async move { drop(channel) });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The AMQP transport on a real RabbitMQ.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod losses;
 mod tls;
 

@@ -4,5 +4,6 @@
 
 mod client;
 mod python;
+mod servers;
 mod tasks;
 mod ui;

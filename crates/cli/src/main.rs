@@ -8,6 +8,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 
+/// A worker frees on one thread what it allocated on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Celery's worker, rewritten in Rust.
 #[derive(Debug, Parser)]
 #[command(name = "celeriac", version, arg_required_else_help = true)]
@@ -23,7 +27,7 @@ struct Cli {
 enum Command {
     /// Hash and count every file of a folder by tasks: an embedded broker, two worker processes, no server.
     Demo {
-        /// The folder; what .git folders hold and symbolic links are left out.
+        /// The folder; .git folders, symbolic links and other file systems are left out.
         #[arg(default_value = ".")]
         folder: PathBuf,
     },

@@ -101,9 +101,11 @@ struct Reply {
 /// The answer to a request, if it is for us, in time, and wants one.
 fn handle(hostname: &str, delivery: Delivery) -> Option<Reply> {
     let Message { headers, properties, body } = delivery.message;
-    if headers.get("expires").and_then(Value::as_f64).is_some_and(|expires| {
-        expires > 0.0 && Utc::now().timestamp_micros() as f64 / 1e6 > expires
-    }) {
+    if headers
+        .get("expires")
+        .and_then(Value::as_f64)
+        .is_some_and(|expires| expires > 0.0 && Utc::now().timestamp_micros() as f64 / 1e6 > expires)
+    {
         return None;
     }
     let body = EncodedBody {

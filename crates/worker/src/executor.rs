@@ -12,8 +12,8 @@ use crate::trace::Tracer;
 /// A fixed number of runners that take requests from one queue. A runner that is busy takes none, so no request
 /// waits behind a long one while another runner is free.
 pub(crate) struct Executor {
-    queue: async_channel::Sender<Request>,
-    waiting: async_channel::Receiver<Request>,
+    queue: async_channel::Sender<Box<Request>>,
+    waiting: async_channel::Receiver<Box<Request>>,
     load: Arc<Load>,
     cancel_late: watch::Sender<()>,
     runners: Mutex<Vec<JoinHandle<()>>>,
@@ -50,7 +50,7 @@ impl Executor {
     }
 
     /// Takes a request. The prefetch count bounds how many wait.
-    pub(crate) fn submit(&self, request: Request) {
+    pub(crate) fn submit(&self, request: Box<Request>) {
         self.load.count.fetch_add(1, Ordering::AcqRel);
         if self.queue.try_send(request).is_err() {
             // The runners were cancelled; the dropped request has given its delivery back.
@@ -105,7 +105,7 @@ impl Executor {
 }
 
 async fn run(
-    waiting: async_channel::Receiver<Request>,
+    waiting: async_channel::Receiver<Box<Request>>,
     tracer: Arc<Tracer>,
     load: Arc<Load>,
     mut cancelled: watch::Receiver<()>,

@@ -141,7 +141,7 @@ struct Intake {
     topology: Topology,
     consumed: Vec<String>,
     window: Window,
-    waiting: Schedule<Request>,
+    waiting: Schedule<Box<Request>>,
     /// How many waiting tasks the session's prefetch count has room for.
     announced: usize,
     /// At the last look, nothing came although messages waited.
@@ -252,7 +252,7 @@ impl Intake {
         };
         self.worker.counters.received.count();
         let policy = Policy::new(&message, &task.options, &self.worker.settings);
-        let request = Request { message, origin, task, policy, ticket };
+        let request = Box::new(Request { message, origin, task, policy, ticket });
         tracing::info!("Task {} received", request.label());
         match request.message.headers.eta {
             Some(eta) if eta > Utc::now() => self.waiting.insert(eta, request),

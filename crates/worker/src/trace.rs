@@ -35,14 +35,14 @@ pub(crate) struct Tracer {
 /// A request that was opened: its arguments went to its task, the rest is here.
 struct Running {
     task: Task,
-    request: Request,
+    request: Box<Request>,
     embed: Embed,
     extended: Option<Extended>,
     started: Instant,
 }
 
 impl Tracer {
-    pub(crate) async fn run(&self, mut request: Request) {
+    pub(crate) async fn run(&self, mut request: Box<Request>) {
         if request.is_expired(Utc::now()) {
             return self.expire(request).await;
         }
@@ -92,7 +92,7 @@ impl Tracer {
         }
     }
 
-    async fn expire(&self, mut request: Request) {
+    async fn expire(&self, mut request: Box<Request>) {
         self.counters.expired.count();
         tracing::info!("Discarding revoked task: {}", request.label());
         if request.policy.store_errors {
@@ -103,7 +103,7 @@ impl Tracer {
     }
 
     /// A body that cannot be read will not be better next time.
-    async fn refuse_body(&self, mut request: Request, reason: &str) {
+    async fn refuse_body(&self, mut request: Box<Request>, reason: &str) {
         self.counters.invalid.count();
         tracing::error!("Received invalid task message: {}: {reason}", request.label());
         if request.policy.store_errors {
