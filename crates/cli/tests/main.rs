@@ -1,5 +1,5 @@
 //! The command lines, run as a user runs them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod client;
 mod demo;

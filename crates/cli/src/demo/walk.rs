@@ -1,6 +1,7 @@
 //! Finding the files of a folder, however many there are.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::Sender;
@@ -18,9 +19,11 @@ pub enum Found {
     Unreadable(PathBuf, String),
 }
 
-/// Sends every regular file below `root`; symbolic links, pipes, devices and `.git` are left out. Blocks while
-/// the receiver is busy, and ends when it is gone.
+/// Sends every regular file below `root`; symbolic links, pipes, devices, `.git` and other file systems (`/proc`
+/// has files without an end) are left out. Blocks while the receiver is busy, and ends when it is gone.
 pub fn walk(root: &Path, found: &Sender<Found>, progress: &Progress) {
+    let device = |entry: &fs::DirEntry| entry.metadata().ok().map(|metadata| metadata.dev());
+    let home = fs::metadata(root).ok().map(|metadata| metadata.dev());
     let mut folders = vec![(root.to_owned(), 0)];
     let tell = |what| {
         progress.found();
@@ -40,8 +43,8 @@ pub fn walk(root: &Path, found: &Sender<Found>, progress: &Progress) {
         };
         for entry in entries.flatten() {
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() && entry.file_name() != ".git" => {
-                    folders.push((entry.path(), depth + 1))
+                Ok(kind) if kind.is_dir() && entry.file_name() != ".git" && device(&entry) == home => {
+                    folders.push((entry.path(), depth + 1));
                 }
                 Ok(kind) if kind.is_file() && !tell(Found::File(entry.path())) => return,
                 _ => {}
