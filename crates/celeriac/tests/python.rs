@@ -17,7 +17,6 @@ app.conf.update(
     accept_content=['json', 'msgpack', 'yaml'],
     broker_connection_retry_on_startup=True,
     task_queue_max_priority=10,
-    task_track_started=True,
 )
 FIELDS = ('id', 'eta', 'expires', 'timelimit', 'retries', 'root_id', 'parent_id', 'origin', 'shadow', 'argsrepr',
           'kwargsrepr', 'ignore_result', 'correlation_id', 'reply_to', 'tenant')
@@ -157,9 +156,11 @@ fn states_are_seen(far: &Far) {
     let linked = far.app.result::<i64>("linked");
     assert_eq!(far.runtime.block_on(linked.get_timeout(DEADLINE)).unwrap(), 320);
 
-    let result =
-        far.runtime.block_on(far.app.send(TaskCall::<i64>::new("far.sum").ignore_result(true))).unwrap();
+    let after = TaskCall::<i64>::new("far.sum").arg(&1).task_id("after");
+    let ignored = TaskCall::<i64>::new("far.sum").ignore_result(true).link(after);
+    let result = far.runtime.block_on(far.app.send(ignored)).unwrap();
     assert_eq!(far.runtime.block_on(result.get()), Err(ResultError::Ignored));
+    far.runtime.block_on(far.app.result::<i64>("after").get_timeout(DEADLINE)).unwrap();
     assert_eq!(far.runtime.block_on(result.state()).unwrap(), State::Pending);
 
     // Its time is over before the worker, whose clock is the same, can look at it.

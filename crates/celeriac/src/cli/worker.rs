@@ -86,8 +86,13 @@ async fn serve(
     let worker = app.worker_with(settings);
     let (shutdown, counters) = (worker.shutdown_handle(), worker.counters());
     let mut ending = Ending::default();
+    let work = async {
+        let ended = worker.run().await;
+        app.close().await;
+        ended
+    };
     tokio::select! {
-        ended = worker.run() => if let Err(error) = ended {
+        ended = work => if let Err(error) = ended {
             tracing::error!(target: CRITICAL, "Unrecoverable error: {error}");
             ending.fail();
         },
