@@ -62,13 +62,19 @@ impl Ledger {
         self.done.len() + self.refused.len()
     }
 
-    fn flush(&mut self) -> Vec<Settlement> {
+    /// What goes out now. Tags past one that is still held need a frame each: fewer than `scattered` of them stay
+    /// for the next flush, since that one may be done by then.
+    fn flush(&mut self, scattered: usize) -> Vec<Settlement> {
         let mut settlements = std::mem::take(&mut self.refused);
         let limit = self.held.first().map_or(self.seen_below, |held| self.seen_below.min(*held));
         let later = self.done.split_off(&limit);
         settlements.extend(self.done.last().map(|last| Settlement::AckThrough(*last)));
-        settlements.extend(later.iter().map(|tag| Settlement::Ack(*tag)));
-        self.done.clear();
+        if later.len() < scattered {
+            self.done = later;
+        } else {
+            settlements.extend(later.iter().map(|tag| Settlement::Ack(*tag)));
+            self.done.clear();
+        }
         settlements
     }
 }
@@ -131,24 +137,32 @@ impl Acks {
     /// When the session is lost.
     pub(crate) async fn run(&self, session: &dyn Session) -> celeriac_broker::Error {
         loop {
-            tokio::select! {
-                () = self.flush.notified() => {}
+            let lingered = tokio::select! {
+                () = self.flush.notified() => false,
                 () = self.soon.notified() => {
-                    let _ = tokio::time::timeout(LINGER, self.flush.notified()).await;
+                    tokio::time::timeout(LINGER, self.flush.notified()).await.is_err()
                 }
-            }
-            if let Err(error) = self.flush(session).await {
+            };
+            let scattered = if lingered { 0 } else { self.batch.div_ceil(2) };
+            if let Err(error) = self.send(session, scattered).await {
                 return error;
+            }
+            if self.ledger().pending() > 0 {
+                self.soon.notify_one();
             }
         }
     }
 
-    /// Sends what is to be settled now.
+    /// Sends everything that is to be settled.
     ///
     /// # Errors
     /// When the session is lost.
     pub(crate) async fn flush(&self, session: &dyn Session) -> Result<(), celeriac_broker::Error> {
-        let settlements = self.ledger().flush();
+        self.send(session, 0).await
+    }
+
+    async fn send(&self, session: &dyn Session, scattered: usize) -> Result<(), celeriac_broker::Error> {
+        let settlements = self.ledger().flush(scattered);
         if settlements.is_empty() { Ok(()) } else { session.settle(&settlements).await }
     }
 }
@@ -206,30 +220,41 @@ mod tests {
     fn what_is_done_in_a_row_is_one_settlement() {
         let mut ledger = ledger(&[1, 2, 3, 4]);
         [2, 1, 3].iter().for_each(|tag| ledger.ack(*tag));
-        assert_eq!(ledger.flush(), [Settlement::AckThrough(3)]);
-        assert_eq!(ledger.flush(), []);
+        assert_eq!(ledger.flush(0), [Settlement::AckThrough(3)]);
+        assert_eq!(ledger.flush(0), []);
     }
 
     #[test]
     fn nothing_is_acked_past_what_is_held() {
         let mut ledger = ledger(&[1, 2, 3, 4]);
         [1, 3, 4].iter().for_each(|tag| ledger.ack(*tag));
-        assert_eq!(ledger.flush(), [Settlement::AckThrough(1), Settlement::Ack(3), Settlement::Ack(4)]);
+        assert_eq!(ledger.flush(0), [Settlement::AckThrough(1), Settlement::Ack(3), Settlement::Ack(4)]);
         ledger.ack(2);
-        assert_eq!(ledger.flush(), [Settlement::AckThrough(2)]);
+        assert_eq!(ledger.flush(0), [Settlement::AckThrough(2)]);
     }
 
     #[test]
     fn nothing_is_acked_past_what_is_on_its_way() {
         let mut ledger = ledger(&[1, 3]);
         [1, 3].iter().for_each(|tag| ledger.ack(*tag));
-        assert_eq!(ledger.flush(), [Settlement::AckThrough(1), Settlement::Ack(3)]);
+        assert_eq!(ledger.flush(0), [Settlement::AckThrough(1), Settlement::Ack(3)]);
         ledger.deliver(2);
         ledger.deliver(4);
         ledger.ack(4);
-        assert_eq!(ledger.flush(), [Settlement::Ack(4)]);
+        assert_eq!(ledger.flush(0), [Settlement::Ack(4)]);
         ledger.ack(2);
-        assert_eq!(ledger.flush(), [Settlement::AckThrough(2)]);
+        assert_eq!(ledger.flush(0), [Settlement::AckThrough(2)]);
+    }
+
+    #[test]
+    fn few_scattered_ones_wait_for_the_gap_to_close() {
+        let mut ledger = ledger(&[1, 2, 3, 4]);
+        [3, 4].iter().for_each(|tag| ledger.ack(*tag));
+        assert_eq!(ledger.flush(3), []);
+        assert_eq!(ledger.pending(), 2);
+        [1, 2].iter().for_each(|tag| ledger.ack(*tag));
+        assert_eq!(ledger.flush(3), [Settlement::AckThrough(4)]);
+        assert_eq!(ledger.pending(), 0);
     }
 
     #[test]
@@ -240,7 +265,7 @@ mod tests {
         ledger.ack(1);
         ledger.ack(2);
         let expected = [Settlement::Requeue(2), Settlement::Reject(3), Settlement::AckThrough(1)];
-        assert_eq!(ledger.flush(), expected);
+        assert_eq!(ledger.flush(0), expected);
     }
 
     #[test]
@@ -251,6 +276,6 @@ mod tests {
         second.ack();
         second.refuse(true);
         drop(second);
-        assert_eq!(acks.ledger().flush(), [Settlement::Requeue(1), Settlement::AckThrough(2)]);
+        assert_eq!(acks.ledger().flush(0), [Settlement::Requeue(1), Settlement::AckThrough(2)]);
     }
 }
