@@ -1,19 +1,24 @@
 //! Running requests: so many at once as the worker's concurrency says.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use crate::queue::Queue;
 use crate::request::Request;
 use crate::trace::Tracer;
 
 /// A fixed number of runners that take requests from one queue. A runner that is busy takes none, so no request
-/// waits behind a long one while another runner is free.
+/// waits behind a long one while another runner is free. Tasks measured short share a runner while they last: to
+/// wake another costs more than to run them.
 pub(crate) struct Executor {
-    queue: async_channel::Sender<Box<Request>>,
-    waiting: async_channel::Receiver<Box<Request>>,
+    queue: Arc<Queue<Box<Request>>>,
     load: Arc<Load>,
     cancel_late: watch::Sender<()>,
     runners: Mutex<Vec<JoinHandle<()>>>,
@@ -40,22 +45,28 @@ impl Drop for Loaded<'_> {
 impl Executor {
     /// Starts the runners on the current runtime.
     pub(crate) fn new(concurrency: usize, tracer: &Arc<Tracer>) -> Self {
-        let (queue, waiting) = async_channel::unbounded();
+        let queue = Arc::new(Queue::new());
         let (cancel_late, cancelled) = watch::channel(());
         let load = Arc::new(Load::default());
         let runners = (0..concurrency.max(1))
-            .map(|_| tokio::spawn(run(waiting.clone(), tracer.clone(), load.clone(), cancelled.clone())))
+            .map(|_| tokio::spawn(run(queue.clone(), tracer.clone(), load.clone(), cancelled.clone())))
             .collect();
-        Executor { queue, waiting, load, cancel_late, runners: Mutex::new(runners) }
+        Executor { queue, load, cancel_late, runners: Mutex::new(runners) }
     }
 
-    /// Takes a request. The prefetch count bounds how many wait.
+    /// Takes a request; the prefetch count bounds how many wait. It starts after the next [`wake`](Self::wake).
     pub(crate) fn submit(&self, request: Box<Request>) {
         self.load.count.fetch_add(1, Ordering::AcqRel);
-        if self.queue.try_send(request).is_err() {
+        if self.queue.push(request).is_err() {
             // The runners were cancelled; the dropped request has given its delivery back.
             drop(Loaded(&self.load));
         }
+    }
+
+    /// Has what was submitted run. While this says true, more could run at once: say it again soon, lest short
+    /// tasks wait behind one that turns out to be long.
+    pub(crate) fn wake(&self) -> bool {
+        self.queue.wake()
     }
 
     /// How many requests wait or run.
@@ -65,7 +76,7 @@ impl Executor {
 
     /// Gives back every request that has not started.
     pub(crate) fn discard_waiting(&self) {
-        while let Ok(request) = self.waiting.try_recv() {
+        while let Some(request) = self.queue.try_pop() {
             let _counted = Loaded(&self.load);
             drop(request);
         }
@@ -105,26 +116,38 @@ impl Executor {
 }
 
 async fn run(
-    waiting: async_channel::Receiver<Box<Request>>,
+    queue: Arc<Queue<Box<Request>>>,
     tracer: Arc<Tracer>,
     load: Arc<Load>,
     mut cancelled: watch::Receiver<()>,
 ) {
-    while let Ok(request) = waiting.recv().await {
+    while let Some(request) = queue.pop().await {
         let _counted = Loaded(&load);
         if request.ticket.is_void() {
             // Received over a connection that is lost: it is delivered again.
             continue;
         }
-        if request.policy.acks_late {
-            cancelled.mark_unchanged();
-            tokio::select! {
-                () = tracer.run(request) => {}
-                Ok(()) = cancelled.changed() => {}
-            }
-        } else {
-            tracer.run(request).await;
+        let (pace, acks_late) = (request.task.clone(), request.policy.acks_late);
+        if !pace.pace.is_short() {
+            queue.wake();
         }
+        let begun = Instant::now();
+        let mut traced = pin!(tracer.run(request));
+        let at_once = poll_fn(|context| Poll::Ready(traced.as_mut().poll(context).is_ready())).await;
+        if !at_once {
+            // It waits for something: others need not.
+            queue.wake();
+            if acks_late {
+                cancelled.mark_unchanged();
+                tokio::select! {
+                    () = traced => {}
+                    Ok(()) = cancelled.changed() => {}
+                }
+            } else {
+                traced.await;
+            }
+        }
+        pace.pace.note(begun.elapsed());
         // A queue that is never empty must not keep the thread from its other tasks.
         tokio::task::consume_budget().await;
     }

@@ -20,6 +20,7 @@ mod error;
 mod executor;
 mod followup;
 mod producer;
+mod queue;
 mod queues;
 mod request;
 mod schedule;

@@ -24,6 +24,8 @@ use crate::worker::Shared;
 const BATCH: usize = 256;
 /// How often a consumer that gets nothing looks whether its queues really are empty.
 const WATCHDOG: Duration = Duration::from_secs(60);
+/// How soon another runner is woken for what still waits behind tasks that used to be short.
+const WAKE: Duration = Duration::from_millis(5);
 /// How much of a body that makes no sense is logged.
 const LOGGED_BODY: usize = 1024;
 
@@ -152,6 +154,7 @@ impl Intake {
     async fn run(mut self, mut inbox: Inbox, mut quiet: watch::Receiver<bool>) {
         let mut events = Vec::with_capacity(BATCH);
         let mut idle_since = tokio::time::Instant::now();
+        let mut more = false;
         loop {
             let outcome = tokio::select! {
                 _ = quiet.changed() => return self.quiet().await,
@@ -160,6 +163,7 @@ impl Intake {
                     if taken == 0 { Err(Error::Lost("the session ended".to_owned())) } else { self.take(&mut events).await }
                 }
                 () = self.next_due() => Ok(()),
+                () = tokio::time::sleep(WAKE), if more => Ok(()),
                 () = tokio::time::sleep_until(idle_since + WATCHDOG) => {
                     idle_since = tokio::time::Instant::now();
                     self.look_for_starvation().await
@@ -169,6 +173,7 @@ impl Intake {
                 Ok(()) => self.release_due().await,
                 error => error,
             };
+            more = self.worker.executor.wake();
             if let Err(error) = outcome {
                 self.acks.void();
                 let _ = self.worker.lost.send(error);

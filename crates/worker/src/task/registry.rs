@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use celeriac_protocol::{Map, Value};
 use futures_util::future::BoxFuture;
@@ -35,6 +37,33 @@ pub struct Registered {
     pub task: Box<dyn NativeTask>,
     /// Its options.
     pub options: TaskOptions,
+    /// How long it takes.
+    pub(crate) pace: Pace,
+}
+
+/// How long a task takes, as far as it was seen.
+#[derive(Default)]
+pub(crate) struct Pace {
+    /// A moving average in nanoseconds; zero is not known yet.
+    average: AtomicU64,
+}
+
+impl Pace {
+    /// Waking another runner costs about this much.
+    const SHORT: u64 = 50_000;
+
+    pub(crate) fn is_short(&self) -> bool {
+        (1..Self::SHORT).contains(&self.average.load(Ordering::Relaxed))
+    }
+
+    /// Two runs that are noted at once may count as one: it is an estimate.
+    pub(crate) fn note(&self, run: Duration) {
+        let run = u64::try_from(run.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let old = self.average.load(Ordering::Relaxed);
+        // One long run makes it long at once; it takes some short ones to make it short again.
+        let new = if old == 0 || run > old { run } else { old - (old - run) / 8 };
+        self.average.store(new.max(1), Ordering::Relaxed);
+    }
 }
 
 /// The tasks that a program has, by name.
@@ -45,7 +74,7 @@ impl Registry {
     /// Adds a task; one of the same name is replaced.
     pub fn add(&mut self, task: impl NativeTask) {
         let (name, options) = (task.name().to_owned(), task.options());
-        self.0.insert(name, Arc::new(Registered { task: Box::new(task), options }));
+        self.0.insert(name, Arc::new(Registered { task: Box::new(task), options, pace: Pace::default() }));
     }
 
     /// The task of a name.
