@@ -73,16 +73,19 @@ async fn late_acks_survive_sigkill_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_broker_loses_nothing() {
-    let (server, backend) = tokio::task::block_in_place(|| {
-        (RabbitMq::start(), celeriac_testkit::redis().fresh_url())
-    });
+    let (server, backend) =
+        tokio::task::block_in_place(|| (RabbitMq::start(), celeriac_testkit::redis().fresh_url()));
     let app = app(&server.url(), &backend);
     let ids = send(&app).await;
     let worker = worker(&server.url(), &backend, &["-c", "2", "task_acks_late=true"]);
     for restart in ["stop", "kill"] {
         worker.wait_for_line("succeeded", DEADLINE);
         tokio::task::block_in_place(|| {
-            if restart == "stop" { server.stop() } else { server.kill() }
+            if restart == "stop" {
+                server.stop()
+            } else {
+                server.kill()
+            }
             let lost = || worker.log().matches("Connection to broker lost").count();
             let expected = if restart == "stop" { 1 } else { 2 };
             eventually(DEADLINE, "the loss", || (lost() == expected).then_some(()));

@@ -15,7 +15,8 @@ struct Tally {
     full: Notify,
 }
 
-static TALLIES: [Tally; 3] = [const { Tally { runs: Mutex::new((Vec::new(), 0)), full: Notify::const_new() } }; 3];
+static TALLIES: [Tally; 3] =
+    [const { Tally { runs: Mutex::new((Vec::new(), 0)), full: Notify::const_new() } }; 3];
 
 #[celeriac::task(name = "volume.count", ignore_result)]
 async fn count(transport: usize, number: usize) {
