@@ -5,7 +5,7 @@ use serde::de::{self, Deserialize, EnumAccess, Error, Unexpected, VariantAccess,
 use crate::types::marker;
 use crate::{Map, Value};
 
-/// Every kind of value passes through [`from_value`] unchanged; other formats give what they know.
+/// Every kind of value passes through [`from_value`](crate::from_value) unchanged; other formats give what they know.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(marker::VALUE, AnyValue)
