@@ -13,6 +13,7 @@ pub mod conformance;
 mod death;
 pub mod envelope;
 mod error;
+mod line;
 pub mod memory;
 mod routing;
 mod topology;
@@ -22,6 +23,7 @@ pub mod url;
 pub use death::{Death, DeathReason};
 pub use envelope::Envelope;
 pub use error::Error;
+pub use line::Line;
 pub use memory::MemoryTransport;
 pub use topology::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Topology};
 pub use transport::{

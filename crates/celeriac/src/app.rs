@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use celeriac_broker::Transport;
+use celeriac_broker::{Line, Transport};
 use celeriac_protocol::Value;
 use celeriac_results::ResultStore;
 use celeriac_worker::{Call, NativeTask, Producer, Registry, SendError, Settings, Worker};
@@ -66,8 +66,10 @@ impl AppBuilder {
         let AppBuilder { name, config, registry } = self;
         let settings = config.worker_settings()?;
         let transport = connect::transport(&config.broker_url)?;
-        let store = connect::result_store(&config, &transport)?;
-        let producer = Arc::new(Producer::new(transport.clone(), config.producer_settings()?));
+        // One connection publishes, whatever it is that is sent.
+        let line = Arc::new(Line::new(transport.clone()));
+        let store = connect::result_store(&config, &line)?;
+        let producer = Arc::new(Producer::new(line, config.producer_settings()?));
         Ok(App(Arc::new(Inner { name, config, registry, settings, transport, store, producer })))
     }
 }
@@ -166,7 +168,7 @@ impl App {
 
     /// Closes the connections; those who still wait for results get an error.
     pub async fn close(&self) {
-        self.0.producer.close().await;
+        self.0.producer.line().close().await;
         self.0.store.close().await;
     }
 }

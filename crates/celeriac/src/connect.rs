@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use celeriac_broker::{BrokerUrl, MemoryTransport, Transport};
+use celeriac_broker::{BrokerUrl, Line, MemoryTransport, Transport};
 use celeriac_results::ResultStore;
 
 use crate::{Config, ConfigError};
@@ -52,10 +52,7 @@ pub fn transport(url: &str) -> Result<Arc<dyn Transport>, ConfigError> {
 ///
 /// # Errors
 /// [`ConfigError::Results`] when its URL cannot be understood, or names what this build does not have.
-pub fn result_store(
-    config: &Config,
-    broker: &Arc<dyn Transport>,
-) -> Result<Arc<dyn ResultStore>, ConfigError> {
+pub fn result_store(config: &Config, line: &Arc<Line>) -> Result<Arc<dyn ResultStore>, ConfigError> {
     let settings = config.result_settings()?;
-    Ok(celeriac_results::open(&config.result_backend, settings, Some(broker.clone()))?)
+    Ok(celeriac_results::open(&config.result_backend, settings, Some(line.clone()))?)
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use celeriac_broker::{BrokerUrl, Transport};
+use celeriac_broker::{BrokerUrl, Line};
 
 use crate::{DisabledStore, Error, MemoryStore, ResultStore, RpcStore, Settings};
 
@@ -20,16 +20,12 @@ const SCHEMES: &[&str] = &[
 ];
 
 /// The store of a URL (`result_backend`); the empty URL is no store. Only sqlite touches its file here, all others
-/// connect when they are first used. The rpc store answers by `broker`.
+/// connect when they are first used. The rpc store answers by `line`.
 ///
 /// # Errors
 /// [`Error::Url`] when the URL cannot be understood or served, [`Error::Unavailable`] when an sqlite file cannot
 /// be opened.
-pub fn open(
-    url: &str,
-    settings: Settings,
-    broker: Option<Arc<dyn Transport>>,
-) -> Result<Arc<dyn ResultStore>, Error> {
+pub fn open(url: &str, settings: Settings, line: Option<Arc<Line>>) -> Result<Arc<dyn ResultStore>, Error> {
     if url.is_empty() {
         return Ok(Arc::new(DisabledStore));
     }
@@ -41,8 +37,8 @@ pub fn open(
         "disabled" => Arc::new(DisabledStore),
         "rpc" => {
             let reason = "it answers by the broker, and there is none".to_owned();
-            let broker = broker.ok_or_else(|| Error::Url { url: parsed.to_string(), reason })?;
-            Arc::new(RpcStore::new(broker, settings))
+            let line = line.ok_or_else(|| Error::Url { url: parsed.to_string(), reason })?;
+            Arc::new(RpcStore::new(line, settings))
         }
         "memory" | "cache+memory" => {
             let name = if parsed.host.is_empty() { &parsed.path } else { &parsed.host };

@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use celeriac_amqp::AmqpTransport;
-use celeriac_broker::{BrokerUrl, MemoryTransport, Transport};
+use celeriac_broker::{BrokerUrl, Line, MemoryTransport, Transport};
 use celeriac_protocol::TaskMeta;
 use celeriac_results::conformance::{Fixture, Stores, id};
 use celeriac_results::{ReplyTo, RpcStore, Settings};
 
 pub fn stores(transport: &Arc<dyn Transport>, settings: Settings) -> Stores {
-    let open = || Arc::new(RpcStore::new(Arc::clone(transport), settings.clone()));
+    let open = || Arc::new(RpcStore::new(Arc::new(Line::new(Arc::clone(transport))), settings.clone()));
     Stores { caller: open(), worker: open() }
 }
 

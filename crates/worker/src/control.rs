@@ -161,7 +161,7 @@ async fn send(worker: &Shared, reply: Reply) {
         },
         body: body.data,
     };
-    let sending = async { worker.tracer.producer.connection().await?.publish(&reply.address, message).await };
+    let sending = worker.tracer.producer.line().publish(&reply.address, message);
     match tokio::time::timeout(REPLY_TIMEOUT, sending).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::debug!("nobody waits for a remote control answer: {error}"),

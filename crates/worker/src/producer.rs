@@ -1,14 +1,13 @@
-//! Sending tasks: the connection that publishes, opened when first needed and again after a loss.
+//! Sending tasks.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use celeriac_broker::{Address, Connection, Published, Topology, Transport};
+use celeriac_broker::{Address, Connection, Line, Published, Topology};
 use celeriac_protocol::codec::{Compression, Serializer};
 use celeriac_protocol::{Message, TaskMessage};
 use chrono::Utc;
-use tokio::sync::Mutex;
 
 use crate::backoff::Backoff;
 use crate::call::{Call, CallOptions, Expires};
@@ -32,24 +31,29 @@ pub struct ProducerSettings {
     pub priority: Option<u8>,
 }
 
-/// Sends calls over one connection.
+/// Sends calls.
 pub struct Producer {
-    transport: Arc<dyn Transport>,
+    line: Arc<Line>,
     settings: ProducerSettings,
-    line: Mutex<Option<Arc<dyn Connection>>>,
-    /// Queues that were declared on the connection.
-    declared: std::sync::Mutex<HashSet<String>>,
+    declared: Mutex<Declared>,
+}
+
+/// Queues that were declared, and on which connection.
+#[derive(Default)]
+struct Declared {
+    connection: Option<Weak<dyn Connection>>,
+    queues: HashSet<String>,
 }
 
 impl Producer {
-    /// A producer that has not connected yet.
-    pub fn new(transport: Arc<dyn Transport>, settings: ProducerSettings) -> Self {
-        Producer { transport, settings, line: Mutex::default(), declared: Default::default() }
+    /// A producer that sends by this line.
+    pub fn new(line: Arc<Line>, settings: ProducerSettings) -> Self {
+        Producer { line, settings, declared: Mutex::default() }
     }
 
-    /// The broker that it sends to.
-    pub fn transport(&self) -> &Arc<dyn Transport> {
-        &self.transport
+    /// What it sends by.
+    pub fn line(&self) -> &Arc<Line> {
+        &self.line
     }
 
     /// What it was made with.
@@ -127,58 +131,36 @@ impl Producer {
     }
 
     async fn attempt(&self, route: &Route, message: Message) -> Result<Published, celeriac_broker::Error> {
-        let connection = self.connection().await?;
+        let connection = self.line.connection().await?;
         let published = async {
+            let queue = &route.address.routing_key;
             if let Some(topology) = &route.queue
-                && !self.is_declared(&route.address.routing_key)
+                && !self.declared().on(&connection).contains(queue)
             {
                 connection.declare(topology).await?;
-                self.declared
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(route.address.routing_key.clone());
+                self.declared().on(&connection).insert(queue.clone());
             }
             connection.publish(&route.address, message).await
         }
         .await;
-        if let Err(celeriac_broker::Error::Lost(_)) = &published {
-            self.drop_line(&connection).await;
-        }
+        self.line.notice(&connection, &published).await;
         published
     }
 
-    fn is_declared(&self, queue: &str) -> bool {
-        self.declared.lock().unwrap_or_else(PoisonError::into_inner).contains(queue)
+    fn declared(&self) -> MutexGuard<'_, Declared> {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// The connection that publishes.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
-    pub async fn connection(&self) -> Result<Arc<dyn Connection>, celeriac_broker::Error> {
-        let mut line = self.line.lock().await;
-        if let Some(connection) = &*line {
-            return Ok(connection.clone());
+impl Declared {
+    /// The queues of this connection; those of an earlier one may be gone.
+    fn on(&mut self, connection: &Arc<dyn Connection>) -> &mut HashSet<String> {
+        let current = Arc::downgrade(connection);
+        if !self.connection.as_ref().is_some_and(|known| known.ptr_eq(&current)) {
+            self.connection = Some(current);
+            self.queues.clear();
         }
-        let connection = self.transport.connect().await?;
-        self.declared.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        *line = Some(connection.clone());
-        Ok(connection)
-    }
-
-    /// Forgets a connection that was lost, unless somebody has opened another one meanwhile.
-    async fn drop_line(&self, lost: &Arc<dyn Connection>) {
-        let mut line = self.line.lock().await;
-        if line.as_ref().is_some_and(|current| Arc::ptr_eq(current, lost)) {
-            *line = None;
-        }
-    }
-
-    /// Closes the connection; a later call opens it again.
-    pub async fn close(&self) {
-        if let Some(connection) = self.line.lock().await.take() {
-            connection.close().await;
-        }
+        &mut self.queues
     }
 }
 

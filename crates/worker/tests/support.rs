@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_broker::{Address, Connection, MemoryTransport, Queue, Topology, Transport};
+use celeriac_broker::{Address, Connection, Line, MemoryTransport, Queue, Topology, Transport};
 use celeriac_protocol::codec::Serializer;
 use celeriac_protocol::{Map, Message, State, TaskMeta, Value};
 use celeriac_results::{MemoryStore, ResultStore, Settings as ResultSettings};
@@ -101,7 +101,7 @@ impl Rig {
             priority: None,
         };
         Rig {
-            producer: Arc::new(Producer::new(Arc::new(transport.clone()), producer)),
+            producer: Arc::new(Producer::new(Arc::new(Line::new(Arc::new(transport.clone()))), producer)),
             store: Arc::new(MemoryStore::new(ResultSettings::default())),
             settings: Settings { concurrency: 2, queues, ..Settings::default() },
             transport,

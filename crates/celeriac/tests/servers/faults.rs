@@ -49,7 +49,7 @@ async fn survives_sigkill(broker: &str, backend: &str) {
     collect(&app, &ids).await;
     survivor.signal(Signal::TERM);
     assert_eq!(survivor.wait(DEADLINE).code(), Some(0), "{}", survivor.log());
-    let connection = app.producer().connection().await.unwrap();
+    let connection = app.producer().line().connection().await.unwrap();
     assert_eq!(connection.queue_len("celery").await.unwrap(), 0);
     app.close().await;
 }

@@ -54,7 +54,7 @@ async fn run(transport: usize, broker: &str) {
     tokio::time::timeout(Duration::from_secs(600), TALLIES[transport].full.notified()).await.unwrap();
     shutdown.request(Shutdown::Warm);
     worker.await.unwrap().unwrap();
-    let connection = app.producer().connection().await.unwrap();
+    let connection = app.producer().line().connection().await.unwrap();
     assert_eq!(connection.queue_len("celery").await.unwrap(), 0);
     app.close().await;
     let runs = TALLIES[transport].runs.lock().unwrap();

@@ -7,13 +7,12 @@ mod replies;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use celeriac_broker::Transport;
+use celeriac_broker::Line;
 use celeriac_protocol::codec;
 use celeriac_protocol::{Message, Properties, TaskMeta};
 use uuid::Uuid;
 
 use self::consumer::Consumer;
-use self::publisher::Publisher;
 use self::replies::Replies;
 use crate::watchers::{Notice, Watchers};
 use crate::{Error, ReplyTo, ResultStore, Settings};
@@ -21,12 +20,11 @@ use crate::{Error, ReplyTo, ResultStore, Settings};
 /// Results as messages. A result can be had by the caller alone, and only while it listens: its queue goes with
 /// its connection, as Celery declares it.
 ///
-/// A caller's store opens one connection to consume; a store that answers opens one to publish, or takes the one
-/// that `transport` hands out.
+/// A caller's store opens one connection to consume; a store that answers does so by the line that it is given.
 pub struct RpcStore {
     settings: Arc<Settings>,
     queue: String,
-    publisher: Publisher,
+    line: Arc<Line>,
     consumer: Consumer,
     replies: Arc<Replies>,
     watchers: Arc<Watchers>,
@@ -34,19 +32,19 @@ pub struct RpcStore {
 
 impl RpcStore {
     /// A store with a reply queue of its own. Nothing is opened before it is needed.
-    pub fn new(transport: Arc<dyn Transport>, settings: Settings) -> Self {
+    pub fn new(line: Arc<Line>, settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let queue = Uuid::new_v4().to_string();
         let (replies, watchers) = (Arc::new(Replies::default()), Watchers::new());
         let consumer = Consumer::new(consumer::Run {
-            transport: Arc::clone(&transport),
+            transport: Arc::clone(line.transport()),
             queue: queue.clone(),
             settings: Arc::clone(&settings),
             replies: Arc::clone(&replies),
             watchers: Arc::clone(&watchers),
             connection: Mutex::default(),
         });
-        RpcStore { publisher: Publisher::new(transport), settings, queue, consumer, replies, watchers }
+        RpcStore { line, settings, queue, consumer, replies, watchers }
     }
 }
 
@@ -76,7 +74,7 @@ impl ResultStore for RpcStore {
             ..Properties::default()
         };
         let message = Message { properties, body: body.data, ..Message::default() };
-        self.publisher.publish(&reply_to.queue, message).await
+        publisher::publish(&self.line, &reply_to.queue, message).await
     }
 
     async fn expect(&self, id: &str) -> Result<(), Error> {
@@ -105,7 +103,6 @@ impl ResultStore for RpcStore {
 
     async fn close(&self) {
         self.consumer.stop().await;
-        self.publisher.close().await;
         self.watchers.notify_all(&Notice::Failed(closed()));
     }
 }

@@ -104,13 +104,19 @@ impl<E: std::error::Error> From<E> for TaskError {
 }
 
 impl ArgumentError {
-    /// With Python's words: `add() missing 1 required positional argument: 'y'`.
+    /// With Python's words: `add() missing 1 required positional argument: 'y'`. Cut at 1,024 characters: what did
+    /// not fit may be as large as the message.
     pub fn new(message: impl Into<String>) -> Self {
-        ArgumentError(message.into())
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(1024) {
+            message.truncate(end);
+            message.push_str("...");
+        }
+        ArgumentError(message)
     }
 
     /// An argument of the wrong type.
     pub fn invalid(task: &str, parameter: &str, error: &ValueError) -> Self {
-        ArgumentError(format!("{task}() argument '{parameter}': {error}"))
+        ArgumentError::new(format!("{task}() argument '{parameter}': {error}"))
     }
 }
