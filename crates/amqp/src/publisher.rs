@@ -22,11 +22,17 @@ type Answer = Result<Published, Error>;
 struct Pending {
     /// The sequence number that the broker gives to the next message (RabbitMQ counts from 1).
     next: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
+    waiting: BTreeMap<u64, Waiter>,
     /// The broker returned the one mandatory message that may be under way.
     returned: bool,
     /// Why nothing more can be published.
     closed: Option<Error>,
+}
+
+/// Who waits for a confirm, and the exchange that the message went to.
+struct Waiter {
+    exchange: String,
+    sender: oneshot::Sender<Answer>,
 }
 
 impl Pending {
@@ -34,18 +40,25 @@ impl Pending {
         if multiple {
             let later = self.waiting.split_off(&(tag + 1));
             for (_, waiter) in std::mem::replace(&mut self.waiting, later) {
-                let _ = waiter.send(answer());
+                let _ = waiter.sender.send(answer());
             }
         } else if let Some(waiter) = self.waiting.remove(&tag) {
-            let _ = waiter.send(answer());
+            let _ = waiter.sender.send(answer());
         }
     }
 
+    /// Nothing more comes. A channel that is closed because of one message loses the others with it.
     fn close(&mut self, error: Error) {
+        let others = match &error {
+            Error::NotFound(reason) => Error::Lost(format!("another message was refused: {reason}")),
+            error => error.clone(),
+        };
         for (_, waiter) in std::mem::take(&mut self.waiting) {
-            let _ = waiter.send(Err(error.clone()));
+            let name = format!("'{}'", waiter.exchange);
+            let is_meant = matches!(&error, Error::NotFound(reason) if reason.contains(&name));
+            let _ = waiter.sender.send(Err(if is_meant { error.clone() } else { others.clone() }));
         }
-        self.closed.get_or_insert(error);
+        self.closed.get_or_insert(others);
     }
 }
 
@@ -115,18 +128,38 @@ impl Publisher {
                 }
                 pending.next += 1;
                 let tag = pending.next;
-                pending.waiting.insert(tag, sender);
+                pending.waiting.insert(tag, Waiter { exchange: address.exchange.clone(), sender });
                 tag
             };
+            // Given up before the frame is under way, the numbers would be wrong from here on.
+            let counted = Counted(Some(&self.pending));
             if let Err(error) = self.channel.basic_publish(properties, message.body.into(), arguments).await {
                 self.pending.lock().waiting.remove(&tag);
                 return Err(lost(error));
             }
+            counted.sent();
         }
         let answer = receiver.await.unwrap_or_else(|_| Err(Error::Lost("the channel was closed".to_owned())));
         match answer {
             Ok(_) if alone.is_some() && self.pending.lock().returned => Ok(Published::Returned),
             answer => answer,
+        }
+    }
+}
+
+/// A message that has its number and is not on its way yet.
+struct Counted<'a>(Option<&'a Shared>);
+
+impl Counted<'_> {
+    fn sent(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.0 {
+            pending.lock().close(Error::Lost("a publish was given up half-way".to_owned()));
         }
     }
 }

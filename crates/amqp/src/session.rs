@@ -221,9 +221,9 @@ struct Watch {
 #[async_trait]
 impl ChannelCallback for Watch {
     async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), amqprs::error::Error> {
-        let error = closed_channel(close);
-        self.reason.set(error.clone());
-        let _ = self.events.send(Event::Lost(error));
+        // For an open session any reason is a loss: an acknowledgement that took too long is a 406 too.
+        let _ = self.events.send(Event::Lost(Error::Lost(close.reply_text().clone())));
+        self.reason.set(closed_channel(close));
         Ok(())
     }
 

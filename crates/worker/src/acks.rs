@@ -84,6 +84,7 @@ pub(crate) struct Acks {
     ledger: Mutex<Ledger>,
     flush: Notify,
     soon: Notify,
+    end: Notify,
     /// So many settlements go out at once; fewer wait for others.
     batch: usize,
     /// The session is gone: every delivery comes again, whatever we say.
@@ -98,6 +99,7 @@ impl Acks {
             ledger: Mutex::new(Ledger::new()),
             flush: Notify::new(),
             soon: Notify::new(),
+            end: Notify::new(),
             batch,
             void: AtomicBool::new(false),
         })
@@ -131,34 +133,31 @@ impl Acks {
         }
     }
 
-    /// Sends what is to be settled until the future is dropped.
+    /// Sends what is to be settled, until it is told to [`end`](Self::end). It must not be dropped before: what is
+    /// on its way to the session is in no ledger any more.
     ///
     /// # Errors
     /// When the session is lost.
-    pub(crate) async fn run(&self, session: &dyn Session) -> celeriac_broker::Error {
+    pub(crate) async fn run(&self, session: &dyn Session) -> Result<(), celeriac_broker::Error> {
         loop {
             let lingered = tokio::select! {
+                () = self.end.notified() => return self.send(session, 0).await,
                 () = self.flush.notified() => false,
                 () = self.soon.notified() => {
                     tokio::time::timeout(LINGER, self.flush.notified()).await.is_err()
                 }
             };
             let scattered = if lingered { 0 } else { self.batch.div_ceil(2) };
-            if let Err(error) = self.send(session, scattered).await {
-                return error;
-            }
+            self.send(session, scattered).await?;
             if self.ledger().pending() > 0 {
                 self.soon.notify_one();
             }
         }
     }
 
-    /// Sends everything that is to be settled.
-    ///
-    /// # Errors
-    /// When the session is lost.
-    pub(crate) async fn flush(&self, session: &dyn Session) -> Result<(), celeriac_broker::Error> {
-        self.send(session, 0).await
+    /// Has everything sent that is to be settled, and [`run`](Self::run) end.
+    pub(crate) fn end(&self) {
+        self.end.notify_one();
     }
 
     async fn send(&self, session: &dyn Session, scattered: usize) -> Result<(), celeriac_broker::Error> {
@@ -182,6 +181,15 @@ impl Ticket {
     /// Done.
     pub(crate) fn ack(&mut self) {
         self.settle(|ledger, tag| ledger.ack(tag));
+    }
+
+    /// Done, and told at once: what comes next may take long, or take the process down.
+    pub(crate) fn ack_now(&mut self) {
+        let acks = self.acks.clone();
+        self.ack();
+        if let Some(acks) = acks {
+            acks.flush.notify_one();
+        }
     }
 
     /// Back to the queue, or to the dead-letter exchange.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use celeriac_protocol::Value;
 use futures_util::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::request::Policy;
@@ -31,11 +32,26 @@ pub(crate) async fn run(task: &Task, run: Run, policy: &Policy, over: Option<wat
             within(task, policy, over, true, guarded).await
         }
         Run::Blocking(code) => {
-            let thread =
-                tokio::task::spawn_blocking(move || std::panic::catch_unwind(AssertUnwindSafe(code)));
-            let joined = async { thread.await.unwrap_or_else(|error| Err(Box::new(error.to_string()) as _)) };
+            let (started, has_started) = oneshot::channel();
+            let mut thread = Unstarted(tokio::task::spawn_blocking(move || {
+                let _ = started.send(());
+                std::panic::catch_unwind(AssertUnwindSafe(code))
+            }));
+            // The time that it waits for a thread is not its own.
+            let _ = has_started.await;
+            let joined =
+                async { (&mut thread.0).await.unwrap_or_else(|error| Err(Box::new(error.to_string()) as _)) };
             within(task, policy, over, false, joined).await
         }
+    }
+}
+
+/// Code that still waits for a thread when it is dropped does not run any more.
+struct Unstarted(JoinHandle<Caught>);
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -24,11 +24,9 @@ impl Step for ConnectionStep {
     async fn start(&mut self, worker: &Arc<Shared>) -> Result<(), Error> {
         let connection = worker.transport.connect().await?;
         tracing::info!("Connected to {}", worker.transport.display_url());
-        let (watched, lost) = (connection.clone(), worker.lost.clone());
-        let watch = tokio::spawn(async move {
-            let _ = lost.send(watched.closed().await);
-        });
-        worker.set_connection(Some(connection.clone()));
+        worker.set_connection(connection.clone());
+        let (watched, losses) = (connection.clone(), worker.losses());
+        let watch = tokio::spawn(async move { losses.tell(watched.closed().await) });
         self.open = Some((connection, watch));
         Ok(())
     }

@@ -73,14 +73,14 @@ fn topology(queue: &str) -> Topology {
 }
 
 async fn answer(worker: Arc<Shared>, session: Arc<dyn Session>, mut inbox: Inbox) {
+    let losses = worker.losses();
     while let Some(event) = inbox.recv().await {
         let delivery = match event {
             Event::Delivery(delivery) => delivery,
             Event::Cancelled { .. } => {
-                let error = Error::Lost("the mailbox is gone".to_owned());
-                return drop(worker.lost.send(error));
+                return losses.tell(Error::Lost("the mailbox is gone".to_owned()));
             }
-            Event::Lost(_) => return,
+            Event::Lost(error) => return losses.tell(error),
         };
         let tag = delivery.tag;
         if let Some(reply) = handle(&worker.settings.hostname, delivery) {
@@ -122,6 +122,10 @@ fn handle(hostname: &str, delivery: Delivery) -> Option<Reply> {
             return None;
         }
     };
+    if request.get("pattern").is_some_and(|pattern| !pattern.is_null()) {
+        // Whether it is for us cannot be told yet, and an answer that nobody asked for is worse than none.
+        return None;
+    }
     if let Some(Value::List(destination)) = request.get("destination")
         && !destination.iter().any(|name| name.as_str() == Some(hostname))
     {

@@ -1,12 +1,14 @@
 //! Running requests: so many at once as the worker's concurrency says.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -132,7 +134,12 @@ async fn run(
             queue.wake();
         }
         let begun = Instant::now();
-        let mut traced = pin!(tracer.run(request));
+        // A panic of ours must not end the runner. The dropped request gives its delivery back.
+        let mut traced = pin!(AssertUnwindSafe(tracer.run(request)).catch_unwind().map(|caught| {
+            if caught.is_err() {
+                tracing::error!("a runner panicked");
+            }
+        }));
         let at_once = poll_fn(|context| Poll::Ready(traced.as_mut().poll(context).is_ready())).await;
         if !at_once {
             // It waits for something: others need not.

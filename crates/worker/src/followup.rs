@@ -10,34 +10,39 @@ use crate::error::SendError;
 use crate::producer::Producer;
 
 /// Sends what comes after a success, and returns the children as `AsyncResult.as_tuple` writes them.
+///
+/// # Errors
+/// When something of it can never be sent.
 pub(crate) async fn after_success(
     producer: &Producer,
     parent: &TaskHeaders,
     embed: Embed,
     value: &Value,
-) -> Vec<Value> {
+) -> Result<Vec<Value>, SendError> {
     let Embed { callbacks, mut chain, chord, .. } = embed;
     let mut children = Vec::new();
     for callback in callbacks {
-        let sent = send(producer, parent, callback, value, Vec::new()).await;
+        let sent = send(producer, parent, callback, value, Vec::new()).await?;
         children.extend(sent.into_iter().map(child));
     }
     if let Some(next) = chain.pop() {
-        let sent = send(producer, parent, next, value, chain).await;
+        let sent = send(producer, parent, next, value, chain).await?;
         children.extend(sent.into_iter().map(child));
     }
     if chord.is_some() {
         // The parts of a chord are counted in the result store, which native tasks do not do.
         tracing::error!("{}[{}] is in a chord: native tasks do not call its body", parent.task, parent.id);
     }
-    children
+    Ok(children)
 }
 
 /// Sends the errbacks, each with the id of the task that failed.
 pub(crate) async fn after_failure(producer: &Producer, parent: &TaskHeaders, errbacks: Vec<Signature>) {
     let id = Value::from(parent.id.as_str());
     for errback in errbacks {
-        send(producer, parent, errback, &id, Vec::new()).await;
+        if let Err(error) = send(producer, parent, errback, &id, Vec::new()).await {
+            tracing::error!("{}[{}]: an errback is not called: {error}", parent.task, parent.id);
+        }
     }
 }
 
@@ -52,13 +57,12 @@ async fn send(
     signature: Signature,
     argument: &Value,
     chain: Vec<Signature>,
-) -> Vec<String> {
+) -> Result<Vec<String>, SendError> {
     let (members, group) = match signature.subtask_type.as_deref() {
         Some("group") if chain.is_empty() => (members(signature), Some(uuid::Uuid::new_v4().to_string())),
         Some(kind @ ("group" | "chord" | "chunks" | "xmap" | "xstarmap")) => {
             // A group that a chain goes on after is a chord too.
-            tracing::error!("{}[{}] leads to a {kind}: native tasks cannot", parent.task, parent.id);
-            return Vec::new();
+            return Err(SendError::Encode(format!("native tasks cannot start a {kind} here")));
         }
         _ => (vec![signature], None),
     };
@@ -74,10 +78,10 @@ async fn send(
             options.group_index = i64::try_from(index).ok();
         }
         let id = options.task_id.take().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        patiently(|| producer.send(id.clone(), call.clone())).await;
+        patiently(|| producer.send(id.clone(), call.clone())).await?;
         ids.push(id);
     }
-    ids
+    Ok(ids)
 }
 
 /// The members of a group's signature.
@@ -92,16 +96,21 @@ fn members(mut group: Signature) -> Vec<Signature> {
 
 /// Sends until it is sent: what a task has led to must not be lost because the broker is away. A cold shutdown
 /// ends the wait together with the task.
-pub(crate) async fn patiently<F>(mut send: impl FnMut() -> F)
+///
+/// # Errors
+/// When trying again does not help.
+pub(crate) async fn patiently<F>(mut send: impl FnMut() -> F) -> Result<(), SendError>
 where
     F: Future<Output = Result<(), SendError>>,
 {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-    while let Err(error) = send().await {
-        if !error.is_recoverable() {
-            return tracing::error!("Cannot send a task: {error}");
+    loop {
+        match send().await {
+            Err(error) if error.is_recoverable() => {
+                tracing::warn!("Cannot send a task, trying again: {error}");
+                tokio::time::sleep(backoff.next()).await;
+            }
+            outcome => return outcome,
         }
-        tracing::warn!("Cannot send a task, trying again: {error}");
-        tokio::time::sleep(backoff.next()).await;
     }
 }

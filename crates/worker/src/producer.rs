@@ -95,12 +95,13 @@ impl Producer {
         task.properties.priority = priority;
         task.properties.reply_to = Some(reply_to.unwrap_or_default());
         // The broker drops it by itself where it can (`celery/app/amqp.py` passes `expires` as expiration).
-        task.properties.expiration = left.map(|time| time.as_millis().max(1).to_string());
+        task.properties.expiration = left.and_then(expiration);
         Ok((task.into_message(), route))
     }
 
     fn route(&self, options: &mut CallOptions) -> Route {
-        if let (Some(exchange), Some(key)) = (options.exchange.take(), &options.routing_key) {
+        if let Some(exchange) = options.exchange.take().filter(|exchange| !exchange.is_empty()) {
+            let key = options.routing_key.take().unwrap_or_else(|| self.settings.queues.default.clone());
             return Route { address: Address::exchange(exchange, key), queue: None };
         }
         let name = options.queue.take().or_else(|| options.routing_key.take());
@@ -162,6 +163,12 @@ impl Declared {
         }
         &mut self.queues
     }
+}
+
+/// A message's time to live. RabbitMQ refuses more than some 49 days; such a task is kept, and expires at the worker.
+pub(crate) fn expiration(left: Duration) -> Option<String> {
+    let millis = u32::try_from(left.as_millis()).ok()?;
+    Some(millis.max(1).to_string())
 }
 
 /// Where a message goes, and what must exist before.

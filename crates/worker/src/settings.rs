@@ -83,8 +83,8 @@ impl Settings {
     /// How many deliveries may be unsettled, before those that wait for their time; 0 is no limit.
     pub fn prefetch(&self) -> u16 {
         let count = self.concurrency.saturating_mul(self.prefetch_multiplier.into());
-        // What a count of AMQP cannot say is no limit, as Celery warns.
-        u16::try_from(count).unwrap_or(0)
+        // Celery switches the limit off past what AMQP can count; we keep the largest.
+        u16::try_from(count).unwrap_or(u16::MAX)
     }
 
     /// The names of the queues to consume.

@@ -1,6 +1,7 @@
 //! The step that consumes the task queues.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,12 +19,16 @@ use crate::acks::Acks;
 use crate::blueprint::Step;
 use crate::request::{self, Policy, Request};
 use crate::schedule::Schedule;
-use crate::worker::Shared;
+use crate::worker::{Losses, Shared};
 
 /// How many events are taken from the inbox at once.
 const BATCH: usize = 256;
 /// How often a consumer that gets nothing looks whether its queues really are empty.
 const WATCHDOG: Duration = Duration::from_secs(60);
+/// How long a broker may take to answer while the worker ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much the prefetch count changes at least where each change starts the consumers anew.
+const STEP: usize = 64;
 /// How soon another runner is woken for what still waits behind tasks that used to be short.
 const WAKE: Duration = Duration::from_millis(5);
 /// How much of a body that makes no sense is logged.
@@ -78,14 +83,17 @@ impl Step for TasksStep {
             topology,
             consumed,
             window,
+            losses: worker.losses(),
             waiting: Schedule::new(),
             announced: 0,
             starved: false,
         };
         let intake = Some(tokio::spawn(intake.run(inbox, is_quiet)));
-        let (flushed, flushing, lost) = (session.clone(), acks.clone(), worker.lost.clone());
+        let (flushed, flushing, losses) = (session.clone(), acks.clone(), worker.losses());
         let flusher = tokio::spawn(async move {
-            let _ = lost.send(flushing.run(&*flushed).await);
+            if let Err(error) = flushing.run(&*flushed).await {
+                losses.tell(error);
+            }
         });
         self.open = Some(Open { session, acks, quiet, intake, flusher });
         Ok(())
@@ -102,11 +110,12 @@ impl Step for TasksStep {
 
     async fn stop(&mut self) {
         self.quiet().await;
-        if let Some(open) = self.open.take() {
-            open.flusher.abort();
+        if let Some(mut open) = self.open.take() {
             // What is settled must arrive before the session gives the rest back.
-            if let Err(error) = open.acks.flush(&*open.session).await {
-                tracing::debug!("acknowledgements are lost: {error}");
+            open.acks.end();
+            if tokio::time::timeout(PATIENCE, &mut open.flusher).await.is_err() {
+                tracing::warn!("The broker takes no acknowledgements: they are lost");
+                open.flusher.abort();
             }
             open.acks.void();
             open.session.close().await;
@@ -124,7 +133,6 @@ struct Window {
 impl Window {
     /// With so many tasks that wait for their time, which must not keep the others out.
     fn with(self, waiting: usize) -> Prefetch {
-        // Past what AMQP can count, Celery switches the limit off; we keep the largest.
         let count = usize::from(self.base).saturating_add(waiting).min(usize::from(u16::MAX)) as u16;
         match (self.base, self.each_queue) {
             (0, _) => Prefetch::Unlimited,
@@ -143,6 +151,7 @@ struct Intake {
     topology: Topology,
     consumed: Vec<String>,
     window: Window,
+    losses: Losses,
     waiting: Schedule<Box<Request>>,
     /// How many waiting tasks the session's prefetch count has room for.
     announced: usize,
@@ -157,7 +166,7 @@ impl Intake {
         let mut more = false;
         loop {
             let outcome = tokio::select! {
-                _ = quiet.changed() => return self.quiet().await,
+                _ = quiet.changed() => return self.quiet(inbox).await,
                 taken = inbox.recv_many(&mut events, BATCH) => {
                     idle_since = tokio::time::Instant::now();
                     if taken == 0 { Err(Error::Lost("the session ended".to_owned())) } else { self.take(&mut events).await }
@@ -176,17 +185,24 @@ impl Intake {
             more = self.worker.executor.wake();
             if let Err(error) = outcome {
                 self.acks.void();
-                let _ = self.worker.lost.send(error);
+                self.losses.tell(error);
                 return;
             }
         }
     }
 
     /// Stops consuming and gives back what has not started.
-    async fn quiet(mut self) {
+    async fn quiet(mut self, mut inbox: Inbox) {
         for queue in &self.consumed {
-            if let Err(error) = self.session.unsubscribe(queue).await {
-                tracing::debug!("cannot stop consuming {queue}: {error}");
+            match tokio::time::timeout(PATIENCE, self.session.unsubscribe(queue)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!("cannot stop consuming {queue}: {error}"),
+                Err(_) => tracing::warn!("The broker does not answer: {queue} may still be consumed"),
+            }
+        }
+        while let Ok(event) = inbox.try_recv() {
+            if let Event::Delivery(delivery) = event {
+                drop(self.acks.deliver(delivery.tag));
             }
         }
         self.waiting = Schedule::new();
@@ -208,7 +224,11 @@ impl Intake {
         while let Some(request) = self.waiting.pop_due(Utc::now()) {
             self.worker.executor.submit(request);
         }
-        let room = self.waiting.len().min(self.worker.settings.eta_task_limit);
+        let mut room = self.waiting.len();
+        if self.window.each_queue {
+            room = room.next_multiple_of(STEP);
+        }
+        let room = room.min(self.worker.settings.eta_task_limit);
         if room != self.announced && self.window.base > 0 {
             self.announced = room;
             self.session.set_prefetch(self.window.with(room)).await?;
@@ -218,6 +238,7 @@ impl Intake {
 
     async fn take(&mut self, events: &mut Vec<Event>) -> Result<(), Error> {
         self.starved = false;
+        self.worker.cured.store(false, Ordering::Relaxed);
         for event in events.drain(..) {
             match event {
                 Event::Delivery(delivery) => self.receive(delivery),
@@ -277,7 +298,10 @@ impl Intake {
         }
         if ready == 0 {
             self.starved = false;
-        } else if std::mem::replace(&mut self.starved, true) {
+        } else if std::mem::replace(&mut self.starved, true)
+            && !self.worker.cured.swap(true, Ordering::Relaxed)
+        {
+            // Where that does not help, another consumer has the queue to itself.
             return Err(Error::Lost(format!("nothing is delivered although {ready} messages wait")));
         }
         Ok(())
@@ -304,9 +328,9 @@ fn tell_unregistered(message: &TaskMessage, body: &[u8]) {
     tracing::error!(
         "Received unregistered task of type '{}'.\n\
          The message has been ignored and discarded. Did you remember to register the task with the app?\n\
-         The full contents of the message headers: {:?}\nThe contents of the message body was: {}",
+         The contents of the message headers: {}\nThe contents of the message body was: {}",
         message.headers.task,
-        message.headers,
+        shown(format!("{:?}", message.headers).as_bytes()),
         shown(body),
     );
 }

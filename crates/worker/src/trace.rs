@@ -3,6 +3,7 @@
 //! The order is that of `celery/app/trace.py`: what follows is sent before the result is stored, and a late
 //! acknowledgement comes last, so that a worker that dies between two steps repeats rather than loses.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,9 @@ use crate::attempt::{self, Ended, seconds};
 use crate::backoff::random;
 use crate::counters::Counters;
 use crate::followup;
-use crate::producer::Producer;
+use crate::producer::{Producer, expiration};
 use crate::request::{Origin, Policy, Request};
-use crate::task::{Context, Failure, Overtime, RetryOptions, Task, TaskError, TaskOptions};
+use crate::task::{ArgumentError, Context, Failure, Overtime, RetryOptions, Task, TaskError, TaskOptions};
 
 /// Runs requests and does what their outcome asks for.
 pub(crate) struct Tracer {
@@ -62,7 +63,10 @@ impl Tracer {
             hostname: self.hostname.clone(),
             overtime,
         });
-        let prepared = request.task.task.prepare(&task, body.args, body.kwargs);
+        // The task's own types read the arguments: their panic is its failure.
+        let prepare = || request.task.task.prepare(&task, body.args, body.kwargs);
+        let prepared = catch_unwind(AssertUnwindSafe(prepare))
+            .unwrap_or_else(|_| Err(ArgumentError::new("reading the arguments panicked")));
         let mut running = Running { task, request, embed: body.embed, extended, started: Instant::now() };
         let run = match prepared {
             Ok(run) => run,
@@ -73,7 +77,11 @@ impl Tracer {
             }
         };
         if !running.request.policy.acks_late {
-            running.request.ticket.ack();
+            if running.request.task.pace.is_short() {
+                running.request.ticket.ack();
+            } else {
+                running.request.ticket.ack_now();
+            }
         }
         if running.request.policy.track_started {
             let meta = TaskMeta::started(running.task.id(), std::process::id(), &*self.hostname);
@@ -154,11 +162,14 @@ impl Running {
     }
 
     async fn succeed(&mut self, tracer: &Tracer, value: Value) {
-        tracer.counters.succeeded.count();
         let runtime = self.started.elapsed().as_secs_f64();
         let shown = tracing::enabled!(tracing::Level::INFO).then(|| repr::value(&value));
         let embed = std::mem::take(&mut self.embed);
-        let children = followup::after_success(&tracer.producer, self.headers(), embed, &value).await;
+        let children = match followup::after_success(&tracer.producer, self.headers(), embed, &value).await {
+            Ok(children) => children,
+            Err(error) => return self.fail_and_settle(tracer, Failure::from_error(&error)).await,
+        };
+        tracer.counters.succeeded.count();
         if !self.policy().ignore_result {
             let mut meta = TaskMeta::success(self.task.id(), value);
             meta.children = children;
@@ -196,22 +207,25 @@ impl Running {
             let failure = options.cause.unwrap_or_else(|| self.retries_exceeded());
             return self.fail_and_settle(tracer, failure).await;
         }
-        tracer.counters.retried.count();
         let countdown = options.countdown.unwrap_or(self.options().default_retry_delay);
         let eta = options.eta.unwrap_or_else(|| later(Utc::now(), countdown));
         // The body goes back as it came, untouched.
         let mut message = self.request.message.clone();
         message.headers = self.headers().clone();
-        message.headers.retries += 1;
+        message.headers.retries = message.headers.retries.saturating_add(1);
         message.headers.eta = Some(eta);
         // What is left of its time is counted from now on.
-        message.properties.expiration = message
-            .headers
-            .expires
-            .map(|expires| (expires - Utc::now()).num_milliseconds().max(1).to_string());
+        let left = message.headers.expires.map(|expires| (expires - Utc::now()).to_std().unwrap_or_default());
+        message.properties.expiration = left.and_then(expiration);
         let Origin { exchange, routing_key, .. } = self.request.origin.clone();
         let address = Address { exchange, routing_key, mandatory: false };
-        followup::patiently(|| tracer.producer.forward(address.clone(), message.clone())).await;
+        let sent = followup::patiently(|| tracer.producer.forward(address.clone(), message.clone())).await;
+        if let Err(error) = sent {
+            // As Celery: what cannot be tried again is rejected (`celery/app/task.py`, `retry`).
+            self.fail(tracer, Failure::from_error(&error)).await;
+            return self.request.ticket.refuse(false);
+        }
+        tracer.counters.retried.count();
 
         let wait = seconds((eta - Utc::now()).to_std().unwrap_or_default());
         let reason = options.cause.map(|cause| format!(": {}", cause.repr())).unwrap_or_default();

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,14 +39,36 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) tracer: Arc<Tracer>,
     pub(crate) executor: Executor,
-    /// Whoever finds the broker lost says so here.
-    pub(crate) lost: mpsc::UnboundedSender<Error>,
+    lost: mpsc::UnboundedSender<(u64, Error)>,
+    /// How often a connection was opened.
+    generation: AtomicU64,
+    /// Everything was built anew because nothing came, and nothing has come since.
+    pub(crate) cured: AtomicBool,
     connection: Mutex<Option<Arc<dyn Connection>>>,
 }
 
+/// Where the parts that serve one connection tell that it is lost.
+#[derive(Clone)]
+pub(crate) struct Losses {
+    generation: u64,
+    lost: mpsc::UnboundedSender<(u64, Error)>,
+}
+
+impl Losses {
+    pub(crate) fn tell(&self, error: Error) {
+        let _ = self.lost.send((self.generation, error));
+    }
+}
+
 impl Shared {
-    pub(crate) fn set_connection(&self, connection: Option<Arc<dyn Connection>>) {
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    /// From now on this connection consumes; what is told of earlier ones does not count.
+    pub(crate) fn set_connection(&self, connection: Arc<dyn Connection>) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    }
+
+    pub(crate) fn losses(&self) -> Losses {
+        Losses { generation: self.generation.load(Ordering::Acquire), lost: self.lost.clone() }
     }
 
     /// The connection that consumes.
@@ -111,6 +134,8 @@ impl Worker {
             registry: self.registry,
             counters: self.counters,
             lost,
+            generation: AtomicU64::new(0),
+            cured: AtomicBool::new(false),
             connection: Mutex::default(),
         });
         let mut blueprint = Blueprint::new(vec![
@@ -119,6 +144,10 @@ impl Worker {
             Box::<TasksStep>::default(),
         ]);
         let outcome = consume(&shared, &mut blueprint, &mut losses, &self.shutdown).await;
+        if outcome.is_err() {
+            // Tasks that wait for the broker would wait for ever.
+            self.shutdown.request(Shutdown::Cold);
+        }
         end(&shared, &mut blueprint, &self.shutdown).await;
         outcome
     }
@@ -128,7 +157,7 @@ impl Worker {
 async fn consume(
     shared: &Arc<Shared>,
     blueprint: &mut Blueprint,
-    losses: &mut mpsc::UnboundedReceiver<Error>,
+    losses: &mut mpsc::UnboundedReceiver<(u64, Error)>,
     shutdown: &ShutdownHandle,
 ) -> Result<(), WorkerError> {
     let mut was_ready = false;
@@ -140,24 +169,32 @@ async fn consume(
         tracing::info!("{} ready.", shared.settings.hostname);
         was_ready = true;
         let error = tokio::select! {
-            Some(error) = losses.recv() => error,
+            error = loss(shared, losses) => error,
             () = shutdown.reached(Shutdown::Warm) => return Ok(()),
         };
         tracing::warn!(
             "consumer: Connection to broker lost. Trying to re-establish the connection... ({error})"
         );
-        shared.set_connection(None);
         blueprint.stop().await;
         shared.executor.discard_waiting();
         if shared.settings.cancel_on_connection_loss {
             shared.executor.cancel_late();
         }
-        // One loss is told by several.
-        while losses.try_recv().is_ok() {}
         if !error.is_recoverable() {
             return Err(error.into());
         }
     }
+}
+
+/// The next loss of the connection in use; one loss is told by several parts, and perhaps late.
+async fn loss(shared: &Shared, losses: &mut mpsc::UnboundedReceiver<(u64, Error)>) -> Error {
+    while let Some((generation, error)) = losses.recv().await {
+        if generation == shared.generation.load(Ordering::Acquire) {
+            return error;
+        }
+    }
+    // `shared` holds a sender.
+    std::future::pending().await
 }
 
 /// Starts the steps, again and again with growing pauses (`celery/worker/consumer/consumer.py`, `connect`).

@@ -108,3 +108,19 @@ async fn a_large_body_is_no_trouble() {
     assert_eq!(rig.result("a").await.result, Value::from(text));
     worker.end(Shutdown::Warm).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_panic_while_arguments_are_read_fails_its_task_alone() {
+    let fussy = prepared("fussy", |_, _| panic!("cannot read that"));
+    let mut rig = Rig::new().with(fussy).with(echo());
+    rig.settings.concurrency = 1;
+    let worker = rig.start();
+    for id in ["a", "b"] {
+        rig.send(id, Call::new("fussy", ints(&[1]))).await;
+        assert_eq!(failure(&rig.result(id).await).0, "TypeError");
+    }
+    rig.wait_for_len("dead", 2).await;
+    rig.send("c", Call::new("echo", ints(&[1]))).await;
+    assert_eq!(rig.result("c").await.state, State::Success);
+    worker.end(Shutdown::Warm).await.unwrap();
+}

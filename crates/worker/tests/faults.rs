@@ -1,19 +1,16 @@
 //! A broker that goes away, refuses, or forgets us.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use celeriac_broker::{
-    Address, Binding, Capabilities, Connection, Error, Inbox, MemoryTransport, Prefetch, Published, Queue,
-    Session, Settlement, Subscription, Topology, Transport,
-};
-use celeriac_protocol::{Message, State, Value};
+use celeriac_broker::{Error, Queue, Topology, Transport};
+use celeriac_protocol::{State, Value};
 use celeriac_results::ResultStore;
 use celeriac_worker::{Call, Shutdown, TaskOptions, WorkerError};
 use tokio::sync::watch;
 
+use crate::shim::Shim;
 use crate::support::{Rig, echo, eventually, ints, task};
 
 /// Runs of a task that ends when it is let go.
@@ -141,117 +138,8 @@ async fn a_deleted_queue_is_declared_and_consumed_again() {
 async fn a_consumer_that_gets_nothing_notices_and_starts_anew() {
     let rig = Rig::new().with(echo());
     rig.send("a", Call::new("echo", ints(&[1]))).await;
-    let worker = rig.start_on(Arc::new(Forgetful::new(rig.transport.clone())));
+    let worker = rig.start_on(Arc::new(Shim::forgetful(rig.transport.clone())));
     let noticed = tokio::time::timeout(Duration::from_secs(300), rig.store.wait("a")).await;
     assert_eq!(noticed.expect("a result").unwrap().state, State::Success);
     worker.end(Shutdown::Warm).await.unwrap();
-}
-
-/// A broker that forgets the first consumer that it is asked for, and says it consumes.
-#[derive(Debug)]
-struct Forgetful {
-    inner: MemoryTransport,
-    forgets: Arc<AtomicBool>,
-}
-
-impl Forgetful {
-    fn new(inner: MemoryTransport) -> Self {
-        Forgetful { inner, forgets: Arc::new(AtomicBool::new(true)) }
-    }
-}
-
-#[async_trait]
-impl Transport for Forgetful {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn display_url(&self) -> String {
-        self.inner.display_url()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn connect(&self) -> Result<Arc<dyn Connection>, Error> {
-        let inner = self.inner.connect().await?;
-        Ok(Arc::new(ForgetfulConnection { inner, forgets: self.forgets.clone() }))
-    }
-}
-
-struct ForgetfulConnection {
-    inner: Arc<dyn Connection>,
-    forgets: Arc<AtomicBool>,
-}
-
-#[async_trait]
-impl Connection for ForgetfulConnection {
-    async fn declare(&self, topology: &Topology) -> Result<(), Error> {
-        self.inner.declare(topology).await
-    }
-
-    async fn publish(&self, address: &Address, message: Message) -> Result<Published, Error> {
-        self.inner.publish(address, message).await
-    }
-
-    async fn open_session(&self, prefetch: Prefetch) -> Result<(Arc<dyn Session>, Inbox), Error> {
-        let (inner, inbox) = self.inner.open_session(prefetch).await?;
-        Ok((Arc::new(ForgetfulSession { inner, forgets: self.forgets.clone() }), inbox))
-    }
-
-    async fn queue_len(&self, queue: &str) -> Result<u64, Error> {
-        self.inner.queue_len(queue).await
-    }
-
-    async fn purge(&self, queue: &str) -> Result<u64, Error> {
-        self.inner.purge(queue).await
-    }
-
-    async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
-        self.inner.delete_queue(queue).await
-    }
-
-    async fn bindings(&self) -> Result<Vec<Binding>, Error> {
-        self.inner.bindings().await
-    }
-
-    async fn closed(&self) -> Error {
-        self.inner.closed().await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
-
-struct ForgetfulSession {
-    inner: Arc<dyn Session>,
-    forgets: Arc<AtomicBool>,
-}
-
-#[async_trait]
-impl Session for ForgetfulSession {
-    async fn subscribe(&self, subscription: &Subscription) -> Result<(), Error> {
-        if self.forgets.swap(false, Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.inner.subscribe(subscription).await
-    }
-
-    async fn unsubscribe(&self, queue: &str) -> Result<(), Error> {
-        self.inner.unsubscribe(queue).await
-    }
-
-    async fn set_prefetch(&self, prefetch: Prefetch) -> Result<(), Error> {
-        self.inner.set_prefetch(prefetch).await
-    }
-
-    async fn settle(&self, settlements: &[Settlement]) -> Result<(), Error> {
-        self.inner.settle(settlements).await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod faults;
 mod outcomes;
+mod shim;
 mod shutdown;
 mod support;
 mod timing;

@@ -238,3 +238,25 @@ async fn started_is_stored_when_tracked() {
     assert_eq!(rig.result("a").await.state, State::Success);
     worker.end(Shutdown::Warm).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_can_never_follow_fails_its_task() {
+    let rig = Rig::new().with(echo());
+    let worker = rig.start();
+    let mut call = Call::new("echo", ints(&[1]));
+    let mut follower = Signature::new("echo", Vec::new());
+    follower.options.insert("exchange", "nowhere");
+    follower.options.insert("routing_key", "x");
+    call.embed.callbacks = vec![follower];
+    rig.send("a", call).await;
+    let (kind, text) = failure(&rig.result("a").await);
+    assert!(text.contains("nowhere"), "{kind}: {text}");
+    let mut chord = Call::new("echo", ints(&[1]));
+    chord.embed.chain = vec![Signature {
+        subtask_type: Some("chord".to_owned()),
+        ..Signature::new("celery.chord", Vec::new())
+    }];
+    rig.send("b", chord).await;
+    assert!(failure(&rig.result("b").await).1.contains("chord"));
+    worker.end(Shutdown::Warm).await.unwrap();
+}

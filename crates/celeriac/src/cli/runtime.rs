@@ -11,7 +11,10 @@ use super::Error;
 pub(super) fn worker(concurrency: usize) -> Result<Runtime, Error> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(concurrency.max(2));
-    Builder::new_multi_thread().worker_threads(threads).enable_all().build().map_err(started)
+    // Every slot may hold a blocking task; some threads more are for those past their time limit.
+    let blocking = concurrency.saturating_add(64).max(512);
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads).max_blocking_threads(blocking).enable_all().build().map_err(started)
 }
 
 /// For a single command.
