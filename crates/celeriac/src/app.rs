@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use celeriac_broker::{Line, Transport};
-use celeriac_protocol::Value;
+use celeriac_protocol::{Signature, Value};
 use celeriac_results::ResultStore;
 use celeriac_worker::{Call, NativeTask, Producer, Registry, SendError, Settings, Worker};
 use uuid::Uuid;
@@ -136,6 +136,11 @@ impl App {
         if !ignored {
             store.expect(&id).await?;
             options.reply_to = options.reply_to.take().or_else(|| store.reply_to());
+            let reply_to = options.reply_to.clone();
+            let links = call.embed.callbacks.iter_mut().chain(&mut call.embed.errbacks);
+            for link in links.chain(&mut call.embed.chain) {
+                answer_to(link, reply_to.as_deref(), &**store).await?;
+            }
         }
         producer.send(id.clone(), call).await?;
         Ok(AsyncResult::new(id, store.clone(), ignored))
@@ -171,6 +176,21 @@ impl App {
         self.0.producer.line().close().await;
         self.0.store.close().await;
     }
+}
+
+/// Has a link answer its caller as the call itself does (`celery/canvas.py`, `Signature.freeze`).
+async fn answer_to(
+    link: &mut Signature,
+    reply_to: Option<&str>,
+    store: &dyn ResultStore,
+) -> Result<(), SendError> {
+    if let Some(queue) = reply_to.filter(|_| link.options.get("reply_to").is_none()) {
+        link.options.insert("reply_to", queue);
+    }
+    if let Some(id) = link.options.get("task_id").and_then(Value::as_str) {
+        store.expect(id).await?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for App {

@@ -223,3 +223,18 @@ fn what_cannot_be_served_is_told_with_what_can() {
     assert_eq!(setting(|config| config.accept_content = vec!["xml".to_owned()]), "accept_content");
     assert_eq!(setting(|config| config.task_compression = Some("rot13".to_owned())), "task_compression");
 }
+
+#[tokio::test]
+async fn links_answer_by_rpc_too() {
+    let app = App::builder("client").broker("memory://links").result_backend("rpc://").task(add);
+    let app = app.build().unwrap();
+    let worker = app.worker();
+    let (shutdown, worker) = (worker.shutdown_handle(), tokio::spawn(worker.run()));
+    let next = TaskCall::<i64>::new("tasks.add").arg(&10).task_id("linked");
+    app.send(add::new(1, 2).link(next)).await.unwrap();
+    let sum = app.result::<i64>("linked").get_timeout(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(sum, 13);
+    shutdown.request(Shutdown::Warm);
+    worker.await.unwrap().unwrap();
+    app.close().await;
+}
