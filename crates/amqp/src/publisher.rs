@@ -194,3 +194,20 @@ impl ChannelCallback for Confirms {
         self.0.lock().returned = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_number_that_is_given_up_ends_the_channel_and_one_that_was_sent_does_not() {
+        let pending = Shared::default();
+        let (sender, receiver) = oneshot::channel();
+        pending.lock().waiting.insert(1, Waiter { exchange: String::new(), sender });
+        Counted(Some(&pending)).sent();
+        assert_eq!(pending.lock().closed, None);
+        drop(Counted(Some(&pending)));
+        assert!(matches!(receiver.await, Ok(Err(Error::Lost(_)))));
+        assert!(matches!(pending.lock().closed, Some(Error::Lost(_))));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use celeriac_broker::{Address, Error, Event, Prefetch, Published, Queue, Subscription, Topology};
+use celeriac_broker::{Address, Error, Event, Prefetch, Queue, Subscription, Topology};
 use celeriac_protocol::{Map, Message, Value};
 use tokio::time::timeout;
 
@@ -55,20 +55,6 @@ async fn a_missing_exchange_fails_that_message_alone() {
         );
         assert!(matches!(nowhere, Err(Error::NotFound(_))), "{nowhere:?}");
         assert!(beside.as_ref().err().is_none_or(Error::is_recoverable), "{beside:?}");
-    }
-    blocking(move || drop(vhost)).await;
-}
-
-#[tokio::test]
-async fn a_publish_that_is_given_up_leaves_the_others_right() {
-    let vhost = blocking(|| celeriac_testkit::rabbitmq().vhost()).await;
-    let connection = transport(&vhost.url()).connect().await.unwrap();
-    connection.declare(&Topology::task_queue(Queue::new("q"))).await.unwrap();
-    let address = Address::queue("q");
-    for _ in 0..20 {
-        drop(timeout(Duration::ZERO, connection.publish(&address, Message::default())).await);
-        let published = timeout(DEADLINE, connection.publish(&address, Message::default())).await;
-        assert!(published.expect("hung").is_ok_and(|published| published == Published::Accepted));
     }
     blocking(move || drop(vhost)).await;
 }

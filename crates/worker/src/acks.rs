@@ -141,6 +141,7 @@ impl Acks {
     pub(crate) async fn run(&self, session: &dyn Session) -> Result<(), celeriac_broker::Error> {
         loop {
             let lingered = tokio::select! {
+                biased;
                 () = self.end.notified() => return self.send(session, 0).await,
                 () = self.flush.notified() => false,
                 () = self.soon.notified() => {
@@ -285,5 +286,62 @@ mod tests {
         second.refuse(true);
         drop(second);
         assert_eq!(acks.ledger().flush(0), [Settlement::Requeue(1), Settlement::AckThrough(2)]);
+    }
+
+    /// Takes its time over each call, as a broker that is slow to read.
+    struct Slow {
+        settled: Mutex<Vec<Settlement>>,
+        entered: Notify,
+        go: Notify,
+    }
+
+    #[async_trait::async_trait]
+    impl Session for Slow {
+        async fn subscribe(&self, _: &celeriac_broker::Subscription) -> Result<(), celeriac_broker::Error> {
+            Ok(())
+        }
+
+        async fn unsubscribe(&self, _: &str) -> Result<(), celeriac_broker::Error> {
+            Ok(())
+        }
+
+        async fn set_prefetch(&self, _: celeriac_broker::Prefetch) -> Result<(), celeriac_broker::Error> {
+            Ok(())
+        }
+
+        async fn settle(&self, settlements: &[Settlement]) -> Result<(), celeriac_broker::Error> {
+            self.entered.notify_one();
+            self.go.notified().await;
+            self.settled.lock().unwrap().extend(settlements);
+            Ok(())
+        }
+
+        async fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_what_is_on_its_way_and_sends_the_rest_after_it() {
+        let session = Arc::new(Slow { settled: Mutex::default(), entered: Notify::new(), go: Notify::new() });
+        let acks = Acks::new(1);
+        let mut tickets: Vec<_> = (1..=4).map(|tag| acks.deliver(tag)).collect();
+        let flusher = tokio::spawn({
+            let (acks, session) = (acks.clone(), session.clone());
+            async move { acks.run(&*session).await }
+        });
+        tickets[0].refuse(true);
+        session.entered.notified().await;
+        // While the first is on its way, the others are settled and the end comes.
+        tickets[1].refuse(true);
+        tickets[2].ack();
+        tickets[3].ack();
+        acks.end();
+        session.go.notify_one();
+        tokio::select! {
+            () = session.entered.notified() => session.go.notify_one(),
+            () = tokio::time::sleep(Duration::from_secs(10)) => panic!("the rest was not sent"),
+        }
+        flusher.await.unwrap().unwrap();
+        let settled = session.settled.lock().unwrap().clone();
+        assert_eq!(settled, [Settlement::Requeue(1), Settlement::Requeue(2), Settlement::AckThrough(4)]);
     }
 }

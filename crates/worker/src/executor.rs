@@ -129,8 +129,8 @@ async fn run(
             // Received over a connection that is lost: it is delivered again.
             continue;
         }
-        let (pace, acks_late) = (request.task.clone(), request.policy.acks_late);
-        if !pace.pace.is_short() {
+        let (task, acks_late) = (request.task.clone(), request.policy.acks_late);
+        if !task.pace.is_short() {
             queue.wake();
         }
         let begun = Instant::now();
@@ -154,7 +154,7 @@ async fn run(
                 traced.await;
             }
         }
-        pace.pace.note(begun.elapsed());
+        task.pace.note(begun.elapsed());
         // A queue that is never empty must not keep the thread from its other tasks.
         tokio::task::consume_budget().await;
     }

@@ -22,11 +22,6 @@ impl Shim {
     pub fn forgetful(inner: MemoryTransport) -> Self {
         Shim { inner, forgets: Arc::new(AtomicBool::new(true)) }
     }
-
-    /// Settles one by one, and lets others run in between.
-    pub fn sluggish(inner: MemoryTransport) -> Self {
-        Shim { inner, forgets: Arc::default() }
-    }
 }
 
 #[async_trait]
@@ -117,11 +112,7 @@ impl Session for ShimSession {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), Error> {
-        for settlement in settlements {
-            self.inner.settle(&[*settlement]).await?;
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+        self.inner.settle(settlements).await
     }
 
     async fn close(&self) {

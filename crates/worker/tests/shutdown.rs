@@ -9,7 +9,6 @@ use celeriac_results::ResultStore;
 use celeriac_worker::{Call, Shutdown, TaskOptions};
 use tokio::sync::watch;
 
-use crate::shim::Shim;
 use crate::support::{Rig, eventually, task};
 
 struct Slow {
@@ -109,8 +108,7 @@ async fn hundreds_of_late_tasks_go_back_by_a_cold_shutdown() {
     for number in 0..1000 {
         rig.send(&number.to_string(), Call::new("slow", Vec::new())).await;
     }
-    // Settling takes its time: nothing of it may be dropped half-way.
-    let worker = rig.start_on(Arc::new(Shim::sluggish(rig.transport.clone())));
+    let worker = rig.start();
     eventually("all slots", || async { (slow.started.load(Ordering::Relaxed) == 300).then_some(()) }).await;
     worker.end(Shutdown::Cold).await.unwrap();
     rig.wait_for_len("celery", 1000).await;
