@@ -1,21 +1,28 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use celeriac_protocol::Message;
 use tokio::sync::Mutex;
 
-use crate::{Address, Connection, Error, Published, Transport};
+use crate::{Address, Connection, Error, Published, Topology, Transport};
 
 /// The connection that a program publishes by, shared by all that it sends: opened when first needed, and again
 /// after a loss.
 pub struct Line {
     transport: Arc<dyn Transport>,
-    connection: Mutex<Option<Arc<dyn Connection>>>,
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    connection: Arc<dyn Connection>,
+    /// What was declared by this connection; what an earlier one declared may be gone.
+    declared: HashSet<String>,
 }
 
 impl Line {
     /// A line to a broker; nothing is opened.
     pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Line { transport, connection: Mutex::default() }
+        Line { transport, open: Mutex::default() }
     }
 
     /// The broker.
@@ -28,12 +35,12 @@ impl Line {
     /// # Errors
     /// Those of [`Transport::connect`].
     pub async fn connection(&self) -> Result<Arc<dyn Connection>, Error> {
-        let mut slot = self.connection.lock().await;
-        if let Some(connection) = &*slot {
-            return Ok(connection.clone());
+        let mut slot = self.open.lock().await;
+        if let Some(open) = &*slot {
+            return Ok(open.connection.clone());
         }
         let connection = self.transport.connect().await?;
-        *slot = Some(connection.clone());
+        *slot = Some(Open { connection: connection.clone(), declared: HashSet::new() });
         Ok(connection)
     }
 
@@ -48,22 +55,67 @@ impl Line {
         published
     }
 
-    /// Forgets a connection that an outcome shows to be lost, unless another one is open already.
-    pub async fn notice<T: Sync>(&self, connection: &Arc<dyn Connection>, outcome: &Result<T, Error>) {
-        if !matches!(outcome, Err(Error::Lost(_))) {
-            return;
+    /// Publishes once what needs queues or exchanges, which are declared before, once for each connection.
+    ///
+    /// # Errors
+    /// Those of [`publish`](Self::publish) and [`Connection::declare`].
+    pub async fn publish_to(
+        &self,
+        needs: &Topology,
+        address: &Address,
+        message: Message,
+    ) -> Result<Published, Error> {
+        let connection = self.connection().await?;
+        let published = async {
+            let name = name(needs);
+            if !self.has_declared(&connection, name).await {
+                connection.declare(needs).await?;
+                self.note_declared(&connection, name).await;
+            }
+            connection.publish(address, message).await
         }
-        let mut slot = self.connection.lock().await;
-        if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
-            *slot = None;
+        .await;
+        self.notice(&connection, &published).await;
+        published
+    }
+
+    /// Learns from an outcome: a connection that it shows to be lost is forgotten, unless another one is open
+    /// already, and after any failure everything is declared again, since something may be gone.
+    pub async fn notice<T: Sync>(&self, connection: &Arc<dyn Connection>, outcome: &Result<T, Error>) {
+        let Err(error) = outcome else { return };
+        let mut slot = self.open.lock().await;
+        if let Some(open) = slot.as_mut().filter(|open| Arc::ptr_eq(&open.connection, connection)) {
+            open.declared.clear();
+            if matches!(error, Error::Lost(_)) {
+                *slot = None;
+            }
         }
     }
 
     /// Closes the connection; whoever publishes later opens another.
     pub async fn close(&self) {
-        let connection = self.connection.lock().await.take();
-        if let Some(connection) = connection {
-            connection.close().await;
+        let open = self.open.lock().await.take();
+        if let Some(open) = open {
+            open.connection.close().await;
         }
     }
+
+    async fn has_declared(&self, connection: &Arc<dyn Connection>, name: &str) -> bool {
+        let slot = self.open.lock().await;
+        let open = slot.as_ref().filter(|open| Arc::ptr_eq(&open.connection, connection));
+        open.is_some_and(|open| open.declared.contains(name))
+    }
+
+    async fn note_declared(&self, connection: &Arc<dyn Connection>, name: &str) {
+        let mut slot = self.open.lock().await;
+        if let Some(open) = slot.as_mut().filter(|open| Arc::ptr_eq(&open.connection, connection)) {
+            open.declared.insert(name.to_owned());
+        }
+    }
+}
+
+/// What a topology is remembered by: its queue, or the exchange where there is no queue.
+fn name(needs: &Topology) -> &str {
+    let queue = needs.queues.first().map(|queue| queue.name.as_str());
+    queue.or_else(|| needs.exchanges.first().map(|exchange| exchange.name.as_str())).unwrap_or_default()
 }

@@ -1,10 +1,9 @@
 //! Sending tasks.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_broker::{Address, Connection, Line, Published, Topology};
+use celeriac_broker::{Address, Line, Published, Topology};
 use celeriac_protocol::codec::{Compression, Serializer};
 use celeriac_protocol::{Message, TaskMessage};
 use chrono::Utc;
@@ -35,20 +34,12 @@ pub struct ProducerSettings {
 pub struct Producer {
     line: Arc<Line>,
     settings: ProducerSettings,
-    declared: Mutex<Declared>,
-}
-
-/// Queues that were declared, and on which connection.
-#[derive(Default)]
-struct Declared {
-    connection: Option<Weak<dyn Connection>>,
-    queues: HashSet<String>,
 }
 
 impl Producer {
     /// A producer that sends by this line.
     pub fn new(line: Arc<Line>, settings: ProducerSettings) -> Self {
-        Producer { line, settings, declared: Mutex::default() }
+        Producer { line, settings }
     }
 
     /// What it sends by.
@@ -132,36 +123,10 @@ impl Producer {
     }
 
     async fn attempt(&self, route: &Route, message: Message) -> Result<Published, celeriac_broker::Error> {
-        let connection = self.line.connection().await?;
-        let published = async {
-            let queue = &route.address.routing_key;
-            if let Some(topology) = &route.queue
-                && !self.declared().on(&connection).contains(queue)
-            {
-                connection.declare(topology).await?;
-                self.declared().on(&connection).insert(queue.clone());
-            }
-            connection.publish(&route.address, message).await
+        match &route.queue {
+            Some(queue) => self.line.publish_to(queue, &route.address, message).await,
+            None => self.line.publish(&route.address, message).await,
         }
-        .await;
-        self.line.notice(&connection, &published).await;
-        published
-    }
-
-    fn declared(&self) -> MutexGuard<'_, Declared> {
-        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Declared {
-    /// The queues of this connection; those of an earlier one may be gone.
-    fn on(&mut self, connection: &Arc<dyn Connection>) -> &mut HashSet<String> {
-        let current = Arc::downgrade(connection);
-        if !self.connection.as_ref().is_some_and(|known| known.ptr_eq(&current)) {
-            self.connection = Some(current);
-            self.queues.clear();
-        }
-        &mut self.queues
     }
 }
 
