@@ -4,7 +4,7 @@ mod read;
 
 use std::borrow::Cow;
 
-use crate::{Map, Value};
+use crate::{LamportClock, Map, Value};
 
 /// The topic exchange of events, unless `event_exchange` names another.
 pub const EXCHANGE: &str = "celeryev";
@@ -66,6 +66,22 @@ impl Event {
     /// The routing key of the event when it travels alone: `worker.elect.ack`.
     pub fn routing_key(&self) -> String {
         self.kind.replace('-', ".")
+    }
+
+    /// Brings our clock past that of a received event, and the event's to what it says here.
+    ///
+    /// Clients do not keep a clock: what they send happened just now (`celery/events/receiver.py`). The timestamp
+    /// is left as it is; Celery shifts it by the sender's offset, though it counts in UTC.
+    pub fn synchronize(&mut self, clock: &LamportClock) {
+        match self.clock {
+            _ if self.kind == "task-sent" => {
+                let sent = clock.value().saturating_sub(1);
+                clock.adjust(sent);
+                self.clock = Some(sent);
+            }
+            Some(theirs) => drop(clock.adjust(theirs)),
+            None => self.clock = Some(clock.forward()),
+        }
     }
 
     /// The dict that travels, its keys in Celery's order. What is `None` is left out.

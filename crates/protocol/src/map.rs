@@ -129,7 +129,8 @@ impl PartialEq for Map {
 
 macro_rules! known {
     ($($length:literal: $($name:literal)*,)*) => {
-        /// The names of protocol 2's headers and body, of signatures and results; by length, which is faster.
+        /// The names of protocol 2's headers and body, of signatures, results, events and control requests; by
+        /// length, which is faster.
         fn known(text: &str) -> Option<&'static str> {
             match text.len() {
                 $($length => match text {
@@ -147,15 +148,15 @@ macro_rules! known {
 
 known! {
     2: "id",
-    3: "eta",
-    4: "lang" "task" "args",
-    5: "group" "chain" "chord" "clock",
-    6: "shadow" "origin" "stamps" "kwargs" "status" "result",
-    7: "expires" "retries" "root_id" "options" "task_id",
-    8: "argsrepr" "errbacks" "reply_to" "children" "__type__" "hostname",
-    9: "timelimit" "parent_id" "callbacks" "immutable" "traceback" "date_done" "__value__",
+    3: "eta" "pid",
+    4: "lang" "task" "args" "uuid" "name" "type" "freq",
+    5: "group" "chain" "chord" "clock" "queue",
+    6: "active" "method" "sw_ver" "sw_sys" "ticket" "shadow" "origin" "stamps" "kwargs" "status" "result",
+    7: "loadavg" "pattern" "matcher" "runtime" "expires" "retries" "root_id" "options" "task_id",
+    8: "celeriac" "exchange" "sw_ident" "argsrepr" "errbacks" "reply_to" "children" "__type__" "hostname",
+    9: "arguments" "processed" "timestamp" "utcoffset" "exception" "timelimit" "parent_id" "callbacks" "immutable" "traceback" "date_done" "__value__",
     10: "kwargsrepr",
-    11: "group_index" "compression",
+    11: "destination" "routing_key" "group_index" "compression",
     12: "subtask_type",
     13: "ignore_result",
     15: "stamped_headers",
