@@ -1,3 +1,5 @@
+//! Lamport's logical clock, which orders what workers say.
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The largest value that is taken over from a peer: 2^62.

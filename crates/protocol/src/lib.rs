@@ -8,7 +8,7 @@
 //!
 //! This crate does no I/O, starts no task and never reads a clock: callers pass the time in.
 
-mod clock;
+pub mod clock;
 pub mod codec;
 pub mod control;
 mod de;
@@ -18,7 +18,7 @@ mod map;
 mod message;
 pub mod repr;
 pub mod result;
-mod revoked;
+pub mod revoked;
 mod ser;
 mod signature;
 mod task;

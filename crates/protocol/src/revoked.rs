@@ -1,3 +1,5 @@
+//! The ids of revoked tasks that a worker remembers.
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
