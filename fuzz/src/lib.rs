@@ -1,7 +1,8 @@
 //! What the fuzz targets do with their input. The protocol crate's tests feed the same functions on a stable compiler.
 
 use celeriac_protocol::codec::{self, Accept, Compression, PICKLE, Serializer};
-use celeriac_protocol::{EncodedBody, Map, Message, Properties, TaskMessage, Value, repr};
+use celeriac_protocol::control::Request;
+use celeriac_protocol::{EncodedBody, Event, Map, Message, Properties, TaskMessage, Value, repr};
 
 const CONTENT_TYPES: [&str; 8] = [
     "application/json",
@@ -70,6 +71,33 @@ pub fn msgpack(data: &[u8]) {
 /// YAML of any kind.
 pub fn yaml(data: &[u8]) {
     decode(data, Serializer::Yaml);
+}
+
+/// An event, or a list of them, in JSON.
+pub fn event(data: &[u8]) {
+    let Some(value) = json_value(data) else { return };
+    for event in Event::read_all(value).flatten() {
+        let again = Event::read(event.clone().into_value());
+        assert_eq!(again.map(|again| again.kind), Ok(event.kind), "our own event is not understood");
+    }
+}
+
+/// A control request in JSON.
+pub fn control(data: &[u8]) {
+    let Some(value) = json_value(data) else { return };
+    let Ok(request) = Request::read(value) else { return };
+    let meant = request.is_for("w1@host");
+    let again = Request::read(request.into_value()).map(|again| again.is_for("w1@host"));
+    assert_eq!(again, Ok(meant), "our own request is not understood");
+}
+
+fn json_value(data: &[u8]) -> Option<Value> {
+    let body = EncodedBody {
+        content_type: Serializer::Json.content_type().to_owned(),
+        data: data.to_vec().into(),
+        ..EncodedBody::default()
+    };
+    codec::decode(&body, &accept()).ok()
 }
 
 /// What can be read can be shown, and what can be written again reads the same.

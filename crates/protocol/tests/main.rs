@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod bridge;
+mod clock;
 mod codecs;
+mod control;
+mod events;
 mod hostile;
 mod python;
 mod repr;
+mod revoked;
 mod round_trips;
 mod smoke;
 mod values;

@@ -13,6 +13,7 @@ use celeriac_protocol::{
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::round_trips::{COMPRESSIONS, SERIALIZERS};
@@ -81,16 +82,21 @@ fn interpreter() -> PathBuf {
 }
 
 fn ask(requests: &[Request<'_>]) -> Vec<Answer> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop.py");
+    let answers: Vec<Answer> = ask_script("interop.py", requests);
+    assert_eq!(answers.len(), requests.len());
+    answers
+}
+
+/// What a script of this folder answers to a question, both in JSON.
+pub fn ask_script<Q: Serialize + ?Sized, A: DeserializeOwned>(script: &str, question: &Q) -> A {
+    let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).join(script);
     let mut python =
         Command::new(interpreter()).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let question = serde_json::to_vec(requests).unwrap();
+    let question = serde_json::to_vec(question).unwrap();
     python.stdin.take().unwrap().write_all(&question).unwrap();
     let output = python.wait_with_output().unwrap();
     assert!(output.status.success(), "Python failed: its traceback is above");
-    let answers: Vec<Answer> = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(answers.len(), requests.len());
-    answers
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// The same values in every run.

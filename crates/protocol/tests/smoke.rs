@@ -4,7 +4,7 @@ use celeriac_protocol::Value;
 use celeriac_protocol::codec::{self, Serializer};
 
 use crate::round_trips::{COMPRESSIONS, SERIALIZERS};
-use crate::vectors::recorded;
+use crate::vectors::{bodies, recorded};
 
 #[path = "../../../fuzz/src/lib.rs"]
 mod targets;
@@ -91,6 +91,16 @@ fn messages() {
         seeds.push([&[kind, length[0], length[1]], &headers[..], &body].concat());
     }
     run(targets::decode_message, &seeds, b"\"[]{}:,0-\\\xff");
+}
+
+#[test]
+fn events_and_requests() {
+    for (exchange, target) in [("celeryev", targets::event as fn(&[u8])), ("celery.pidbox", targets::control)]
+    {
+        let json = |body| codec::encode(&body, Serializer::Json, None).unwrap().data.to_vec();
+        let seeds: Vec<Vec<u8>> = bodies(exchange).into_iter().map(json).collect();
+        run(target, &seeds, b"\"[]{}:,0-\\eE.u\xff");
+    }
 }
 
 #[test]

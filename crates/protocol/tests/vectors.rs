@@ -2,8 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use celeriac_protocol::codec::{Accept, DecodeError, PICKLE};
+use celeriac_protocol::codec::{Accept, DecodeError, PICKLE, Serializer};
 use celeriac_protocol::{Map, Message, Properties, TaskError, TaskMessage, Value};
+
+use crate::codecs::decode;
 
 /// Every recorded task message: what the client did, and the message.
 pub fn recorded() -> Vec<(String, Message)> {
@@ -34,6 +36,16 @@ fn message(mut line: Map) -> (String, Message) {
         ..Properties::default()
     };
     (step, Message { headers, properties, body: body.into() })
+}
+
+/// The decoded body of each message that was recorded on an exchange of the cluster's.
+pub fn bodies(exchange: &str) -> Vec<Value> {
+    let lines = include_str!("vectors/cluster.jsonl").lines();
+    let lines = lines.map(|line| serde_json::from_str::<Map>(line).unwrap());
+    lines
+        .filter(|line| line.get("exchange").and_then(Value::as_str) == Some(exchange))
+        .map(|line| decode(Serializer::Json, line.get("body").unwrap().as_str().unwrap().to_owned()).unwrap())
+        .collect()
 }
 
 pub fn accept() -> Accept {

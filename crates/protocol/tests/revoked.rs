@@ -1,0 +1,73 @@
+//! The set of revoked ids.
+
+use celeriac_protocol::Revoked;
+use proptest::prelude::*;
+
+fn ids(revoked: &Revoked) -> Vec<(&str, f64)> {
+    revoked.iter().collect()
+}
+
+#[test]
+fn the_oldest_go_first() {
+    let mut revoked = Revoked::new(2, 100.0);
+    assert!(revoked.is_empty());
+    assert!(revoked.add("b", 2.0) && revoked.add("a", 1.0));
+    assert_eq!(ids(&revoked), [("a", 1.0), ("b", 2.0)]);
+    assert!(revoked.add("c", 3.0));
+    assert_eq!(ids(&revoked), [("b", 2.0), ("c", 3.0)]);
+    assert!(!revoked.contains("a") && revoked.contains("b"));
+    assert!(!revoked.add("older than all", 1.5) && revoked.len() == 2);
+}
+
+#[test]
+fn a_known_id_keeps_its_stamp() {
+    let mut revoked = Revoked::default();
+    assert!(revoked.add("a", 1.0));
+    assert!(!revoked.add("a", 50.0));
+    assert_eq!(ids(&revoked), [("a", 1.0)]);
+}
+
+#[test]
+fn what_has_expired_is_dropped() {
+    let mut revoked = Revoked::new(10, 100.0);
+    revoked.add("a", 0.0);
+    revoked.add("b", 50.0);
+    revoked.purge(99.9);
+    assert_eq!(revoked.len(), 2);
+    revoked.purge(100.0);
+    assert_eq!(ids(&revoked), [("b", 50.0)]);
+    assert!(revoked.add("c", 150.0));
+    assert_eq!(ids(&revoked), [("c", 150.0)]);
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let mut revoked = Revoked::new(10, 100.0);
+    for (id, now) in [("", 1.0), ("a", f64::NAN), ("a", f64::INFINITY), ("a", -1.0)] {
+        assert!(!revoked.add(id, now), "{id} {now}");
+    }
+    assert!(!revoked.add(&"x".repeat(1025), 1.0) && revoked.add(&"x".repeat(1024), 1.0));
+    assert!(!Revoked::new(0, 100.0).add("a", 1.0));
+    assert!(revoked.add("zero", -0.0) && revoked.contains("zero"));
+}
+
+proptest! {
+    /// Against a list that is sorted anew each time.
+    #[test]
+    fn it_is_a_sorted_list(limit in 0usize..6, adds in prop::collection::vec((0u8..12, 0u32..40), 0..60)) {
+        let (mut revoked, mut list) = (Revoked::new(limit, 20.0), Vec::<(f64, String)>::new());
+        for (id, now) in adds {
+            let (id, now) = (id.to_string(), f64::from(now));
+            revoked.add(&id, now);
+            if !list.iter().any(|(_, known)| *known == id) {
+                list.retain(|(stamp, _)| stamp + 20.0 > now);
+                list.push((now, id));
+                list.sort_by(|one, other| one.partial_cmp(other).unwrap());
+                list.drain(..list.len().saturating_sub(limit));
+            }
+            let expected: Vec<(&str, f64)> = list.iter().map(|(stamp, id)| (id.as_str(), *stamp)).collect();
+            prop_assert_eq!(ids(&revoked), expected);
+            prop_assert_eq!(revoked.len(), list.len());
+        }
+    }
+}
