@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::request::Policy;
+use crate::request::Facts;
 use crate::task::{Failure, Run, Task, TaskError};
 
 /// How a run ended.
@@ -19,17 +19,24 @@ pub(crate) enum Ended {
     Returned(Result<Value, TaskError>),
     /// By the hard time limit.
     TimedOut(Duration),
+    /// By remote control, as by this signal.
+    Terminated(i32),
 }
 
-/// Runs a task within its limits. `over` tells it of the soft one.
-pub(crate) async fn run(task: &Task, run: Run, policy: &Policy, over: Option<watch::Sender<bool>>) -> Ended {
+/// Runs a task within its limits, until it is told to end. `over` tells it of the soft limit.
+pub(crate) async fn run(task: &Task, run: Run, facts: &Facts, over: Option<watch::Sender<bool>>) -> Ended {
+    let policy = &facts.policy;
     match run {
         Run::Async(future) => {
             let guarded = AssertUnwindSafe(future).catch_unwind();
             if policy.time_limit.is_none() && policy.soft_time_limit.is_none() {
-                return Ended::Returned(guarded.await.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))));
+                return tokio::select! {
+                    biased;
+                    caught = guarded => Ended::Returned(caught.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))),
+                    signal = facts.end.told() => Ended::Terminated(signal),
+                };
             }
-            within(task, policy, over, true, guarded).await
+            within(task, facts, over, true, guarded).await
         }
         Run::Blocking(code) => {
             let (started, has_started) = oneshot::channel();
@@ -41,7 +48,7 @@ pub(crate) async fn run(task: &Task, run: Run, policy: &Policy, over: Option<wat
             let _ = has_started.await;
             let joined =
                 async { (&mut thread.0).await.unwrap_or_else(|error| Err(Box::new(error.to_string()) as _)) };
-            within(task, policy, over, false, joined).await
+            within(task, facts, over, false, joined).await
         }
     }
 }
@@ -59,12 +66,12 @@ type Caught = Result<Result<Value, TaskError>, Box<dyn Any + Send>>;
 
 async fn within(
     task: &Task,
-    policy: &Policy,
+    facts: &Facts,
     over: Option<watch::Sender<bool>>,
     can_be_dropped: bool,
     run: impl Future<Output = Caught>,
 ) -> Ended {
-    let start = Instant::now();
+    let (start, policy) = (Instant::now(), &facts.policy);
     let at = |limit: Option<Duration>| async move {
         match limit.and_then(|limit| start.checked_add(limit)) {
             Some(end) => sleep_until(end).await,
@@ -80,6 +87,7 @@ async fn within(
             caught = &mut run => {
                 return Ended::Returned(caught.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))));
             }
+            signal = facts.end.told() => return Ended::Terminated(signal),
             () = &mut hard => return Ended::TimedOut(policy.time_limit.unwrap_or_default()),
             () = &mut soft, if !told => {
                 told = true;

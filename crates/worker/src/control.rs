@@ -1,171 +1,156 @@
-//! The step that answers remote control (`kombu/pidbox.py`). So far it knows `ping`, which `status` asks.
+//! The step that answers remote control (`celery/worker/pidbox.py`, `kombu/pidbox.py`); its commands are below.
+
+mod command;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_broker::{
-    Address, Binding, Delivery, Error, Event, Exchange, ExchangeKind, Inbox, Prefetch, Queue, Session,
-    Settlement, Subscription, Topology,
-};
-use celeriac_protocol::codec::{self, Accept, Serializer};
-use celeriac_protocol::{EncodedBody, Map, Message, Properties, Value, repr};
-use chrono::Utc;
+use celeriac_broker::{Address, Delivery, Error};
+use celeriac_protocol::control::{ReplyTo, Request};
+use celeriac_protocol::{Map, Message, Value};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use crate::blueprint::Step;
-use crate::worker::Shared;
+pub(crate) use self::command::Commands;
+pub use self::command::{Arguments, CommandError, Handler};
+use crate::blueprint::{Include, Step};
+use crate::consumer::Consumer;
+use crate::listener::Mailbox;
+use crate::pidbox;
+use crate::trace::now;
 
-/// The exchange that carries requests to every worker.
-const EXCHANGE: &str = "celery.pidbox";
-/// How many requests are taken from the broker at once.
-const PREFETCH: u16 = 64;
 /// The longest that an answer may take to leave.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a mailbox that an earlier connection of ours still holds is waited for; the broker lets go of it when it
+/// notices that the connection is gone.
+const MAILBOX_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Answers requests from its own session, so that it does so whatever the tasks do.
+/// Answers requests, whatever the tasks do.
 #[derive(Default)]
-pub(crate) struct ControlStep {
-    open: Option<(Arc<dyn Session>, JoinHandle<()>)>,
+pub(crate) struct Control {
+    answering: Option<JoinHandle<()>>,
 }
 
 #[async_trait]
-impl Step for ControlStep {
-    fn name(&self) -> &'static str {
+impl Step for Control {
+    fn label(&self) -> &'static str {
         "Control"
     }
 
-    async fn start(&mut self, worker: &Arc<Shared>) -> Result<(), Error> {
-        if !worker.settings.enable_remote_control {
-            return Ok(());
-        }
-        let connection = worker.connection()?;
-        let queue = format!("{}.celery.pidbox", worker.settings.hostname);
-        connection.declare(&topology(&queue)).await?;
-        let (session, inbox) = connection.open_session(Prefetch::Session(PREFETCH)).await?;
-        session.subscribe(&Subscription::new(queue)).await?;
-        let answering = tokio::spawn(answer(worker.clone(), session.clone(), inbox));
-        self.open = Some((session, answering));
+    fn requires(&self) -> &'static [&'static str] {
+        &["Mingle"]
+    }
+
+    fn include(&self, consumer: &Consumer) -> Include {
+        Include::when(consumer.settings.enable_remote_control, "worker_enable_remote_control is off")
+    }
+
+    async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
+        let mailbox = open(consumer).await?;
+        self.answering = Some(tokio::spawn(answer(consumer.clone(), mailbox)));
         Ok(())
     }
 
     async fn stop(&mut self) {
-        if let Some((session, answering)) = self.open.take() {
+        if let Some(answering) = self.answering.take() {
             answering.abort();
-            session.close().await;
+            let _ = answering.await;
         }
     }
 }
 
-/// As Celery declares a node's mailbox: neither durable nor kept when nobody listens.
-fn topology(queue: &str) -> Topology {
-    Topology {
-        exchanges: vec![Exchange { durable: false, ..Exchange::new(EXCHANGE, ExchangeKind::Fanout) }],
-        queues: vec![Queue {
-            durable: false,
-            auto_delete: true,
-            expires: Some(Duration::from_secs(10)),
-            message_ttl: Some(Duration::from_secs(300)),
-            ..Queue::new(queue)
-        }],
-        bindings: vec![Binding::new(queue, EXCHANGE, "")],
-    }
-}
-
-async fn answer(worker: Arc<Shared>, session: Arc<dyn Session>, mut inbox: Inbox) {
-    let losses = worker.losses();
-    while let Some(event) = inbox.recv().await {
-        let delivery = match event {
-            Event::Delivery(delivery) => delivery,
-            Event::Cancelled { .. } => {
-                return losses.tell(Error::Lost("the mailbox is gone".to_owned()));
-            }
-            Event::Lost(error) => return losses.tell(error),
+/// The node's mailbox; one that is locked or declared otherwise may be an earlier one of ours (405 and 406).
+async fn open(consumer: &Consumer) -> Result<Mailbox, Error> {
+    let topology = pidbox::mailbox(&consumer.settings.control, consumer.hostname());
+    let deadline = Instant::now() + MAILBOX_TIMEOUT;
+    let mut told = false;
+    loop {
+        let error = match consumer.listen(&topology, &topology.queues[0].name).await {
+            Ok(mailbox) => return Ok(mailbox),
+            Err(error @ (Error::AccessRefused { .. } | Error::Precondition(_))) => error,
+            Err(error) => return Err(error),
         };
-        let tag = delivery.tag;
-        if let Some(reply) = handle(&worker.settings.hostname, delivery) {
-            send(&worker, reply).await;
+        if Instant::now() >= deadline {
+            return Err(error);
         }
-        if session.settle(&[Settlement::Ack(tag)]).await.is_err() {
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(
+                "A node named {} is already using this process mailbox, perhaps this one before it reconnected: {error}",
+                consumer.hostname()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+async fn answer(consumer: Arc<Consumer>, mut mailbox: Mailbox) {
+    while let Some(delivery) = mailbox.recv().await {
+        let tag = delivery.tag;
+        handle(&consumer, delivery).await;
+        if mailbox.done(tag).await.is_err() {
             return;
         }
     }
 }
 
-struct Reply {
-    address: Address,
-    ticket: Value,
-    body: Value,
-}
-
-/// The answer to a request, if it is for us, in time, and wants one.
-fn handle(hostname: &str, delivery: Delivery) -> Option<Reply> {
-    let Message { headers, properties, body } = delivery.message;
-    if headers
-        .get("expires")
-        .and_then(Value::as_f64)
-        .is_some_and(|expires| expires > 0.0 && Utc::now().timestamp_micros() as f64 / 1e6 > expires)
+/// Does what a request asks for, if it is for us and in time, and answers where an answer is wanted.
+async fn handle(consumer: &Arc<Consumer>, delivery: Delivery) {
+    let headers = &delivery.message.headers;
+    if headers.get("expires").and_then(Value::as_f64).is_some_and(|expires| expires > 0.0 && now() > expires)
     {
-        return None;
+        return;
     }
-    let body = EncodedBody {
-        content_type: properties.content_type.unwrap_or_default(),
-        content_encoding: properties.content_encoding.unwrap_or_default(),
-        compression: None,
-        data: body,
+    match headers.get("clock") {
+        Some(Value::Int(clock)) => consumer.clock.adjust((*clock).try_into().unwrap_or(0)),
+        _ => consumer.clock.forward(),
     };
-    let request = match codec::decode(&body, &Accept::default()) {
-        Ok(Value::Map(request)) => request,
-        Ok(_) => return None,
+    let request = match read(consumer, delivery.message) {
+        Ok(request) => request,
         Err(error) => {
-            tracing::error!("Cannot decode a remote control request: {error}");
-            return None;
+            consumer.counters.invalid_control.count();
+            return tracing::error!("Cannot decode a remote control request: {error}");
         }
     };
-    if request.get("pattern").is_some_and(|pattern| !pattern.is_null()) {
-        // Whether it is for us cannot be told yet, and an answer that nobody asked for is worse than none.
-        return None;
+    if !request.is_for(consumer.hostname()) {
+        return;
     }
-    if let Some(Value::List(destination)) = request.get("destination")
-        && !destination.iter().any(|name| name.as_str() == Some(hostname))
-    {
-        return None;
+    let Request { method, arguments, ticket, reply_to, .. } = request;
+    tracing::debug!("pidbox received method {method} [ticket:{}]", ticket.as_deref().unwrap_or("none"));
+    let outcome = consumer.commands.call(consumer, &method, arguments).await.unwrap_or_else(|error| {
+        consumer.counters.invalid_control.count();
+        tracing::error!("pidbox command error: {method}: {error}");
+        Map::from_iter([("error", Value::from(error.to_string()))]).into()
+    });
+    if let Some(reply_to) = reply_to {
+        reply(consumer, &reply_to, ticket, outcome).await;
     }
-    let method = request.get("method").and_then(Value::as_str)?;
-    let outcome = match method {
-        "ping" => ("ok", Value::from("pong")),
-        unknown => {
-            tracing::warn!("remote control: {unknown} is not known here");
-            ("error", format!("KeyError({})", repr::value(&Value::from(unknown))).into())
-        }
-    };
-    let reply_to = request.get("reply_to")?.as_map()?;
-    let text = |key| reply_to.get(key).and_then(Value::as_str);
-    let outcome: Map = [outcome].into_iter().collect();
-    let body: Map = [(hostname.to_owned(), Value::Map(outcome))].into_iter().collect();
-    Some(Reply {
-        address: Address::exchange(text("exchange")?, text("routing_key")?),
-        ticket: request.get("ticket").cloned().unwrap_or_default(),
-        body: Value::Map(body),
-    })
 }
 
-async fn send(worker: &Shared, reply: Reply) {
-    let Ok(body) = codec::encode(&reply.body, Serializer::Json, None) else { return };
-    let mut headers = Map::new();
-    headers.insert("ticket", reply.ticket);
-    let message = Message {
-        headers,
-        properties: Properties {
-            content_type: Some(body.content_type),
-            content_encoding: Some(body.content_encoding),
-            delivery_mode: Some(1),
-            priority: Some(0),
-            ..Properties::default()
-        },
-        body: body.data,
+fn read(consumer: &Consumer, message: Message) -> Result<Request, String> {
+    let body = pidbox::body(message, &consumer.settings.accept).map_err(|error| error.to_string())?;
+    Request::read(body).map_err(|error| error.to_string())
+}
+
+/// Answers go only to the exchange that is made for them: one that does not exist would cost the channel.
+async fn reply(consumer: &Consumer, reply_to: &ReplyTo, ticket: Option<String>, outcome: Value) {
+    let settings = &consumer.settings.control;
+    let exchange = pidbox::replies(settings);
+    if reply_to.exchange != exchange.exchanges[0].name {
+        consumer.counters.invalid_control.count();
+        return tracing::warn!("an answer is not sent to the foreign exchange {:?}", reply_to.exchange);
+    }
+    let body = Value::Map([(consumer.hostname().to_owned(), outcome)].into_iter().collect());
+    let headers = Map::from_iter([
+        ("ticket", ticket.map_or(Value::Null, Value::from)),
+        ("clock", consumer.clock.forward().into()),
+    ]);
+    let message = match pidbox::message(headers, &body, settings.serializer) {
+        Ok(message) => message,
+        Err(error) => return tracing::error!("a remote control answer cannot be encoded: {error}"),
     };
-    let sending = worker.tracer.producer.line().publish(&reply.address, message);
+    let address = Address::exchange(&reply_to.exchange, &reply_to.routing_key);
+    let sending = consumer.tracer.producer.line().publish_to(&exchange, &address, message);
     match tokio::time::timeout(REPLY_TIMEOUT, sending).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::debug!("nobody waits for a remote control answer: {error}"),

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     /// Task messages that were understood.
     pub received: Counter,
+    /// Tasks that were started.
+    pub started: Counter,
     /// Tasks that returned a value.
     pub succeeded: Counter,
     /// Tasks that failed, timed out or did not get fitting arguments.
@@ -13,12 +15,18 @@ pub struct Counters {
     pub retried: Counter,
     /// Tasks that expired before they ran.
     pub expired: Counter,
+    /// Tasks that were revoked before they ran, or while they did.
+    pub revoked: Counter,
     /// Tasks that rejected their message or ignored their outcome.
     pub rejected: Counter,
     /// Messages of tasks that are not registered here.
     pub unregistered: Counter,
     /// Messages that could not be understood.
     pub invalid: Counter,
+    /// Remote control requests that could not be understood or carried out.
+    pub invalid_control: Counter,
+    /// Events of other workers that could not be understood.
+    pub invalid_events: Counter,
 }
 
 /// A number that only grows.

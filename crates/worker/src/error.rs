@@ -29,6 +29,9 @@ pub enum WorkerError {
     /// The broker cannot be reached or used, and trying again does not help (any more).
     #[error(transparent)]
     Broker(#[from] celeriac_broker::Error),
+    /// The steps make no order.
+    #[error(transparent)]
+    Steps(#[from] crate::blueprint::GraphError),
     /// The settings make no sense together.
     #[error("{0}")]
     Settings(String),

@@ -16,14 +16,24 @@ use crate::queue::Queue;
 use crate::request::Request;
 use crate::trace::Tracer;
 
-/// A fixed number of runners that take requests from one queue. A runner that is busy takes none, so no request
-/// waits behind a long one while another runner is free. Tasks measured short share a runner while they last: to
-/// wake another costs more than to run them.
+/// Runners that take requests from one queue. A runner that is busy takes none, so no request waits behind a long one
+/// while another runner is free. Tasks measured short share a runner while they last: to wake another costs more than
+/// to run them.
 pub(crate) struct Executor {
-    queue: Arc<Queue<Box<Request>>>,
-    load: Arc<Load>,
+    shared: Arc<Common>,
+    tracer: Arc<Tracer>,
     cancel_late: watch::Sender<()>,
     runners: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the runners share.
+struct Common {
+    queue: Queue<Box<Request>>,
+    load: Load,
+    /// How many runners there are to be; one that finds itself too many ends.
+    concurrency: AtomicUsize,
+    /// How many there are.
+    running: AtomicUsize,
 }
 
 /// Requests that were submitted and are not finished.
@@ -47,39 +57,62 @@ impl Drop for Loaded<'_> {
 impl Executor {
     /// Starts the runners on the current runtime.
     pub(crate) fn new(concurrency: usize, tracer: &Arc<Tracer>) -> Self {
-        let queue = Arc::new(Queue::new());
-        let (cancel_late, cancelled) = watch::channel(());
-        let load = Arc::new(Load::default());
-        let runners = (0..concurrency.max(1))
-            .map(|_| tokio::spawn(run(queue.clone(), tracer.clone(), load.clone(), cancelled.clone())))
-            .collect();
-        Executor { queue, load, cancel_late, runners: Mutex::new(runners) }
+        let shared = Arc::new(Common {
+            queue: Queue::new(),
+            load: Load::default(),
+            concurrency: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+        });
+        let (cancel_late, _) = watch::channel(());
+        let executor = Executor { shared, tracer: tracer.clone(), cancel_late, runners: Mutex::default() };
+        executor.resize(concurrency);
+        executor
+    }
+
+    /// How many requests run at once at most.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.shared.concurrency.load(Ordering::Acquire)
+    }
+
+    /// Has so many requests run at once, at least one. Those that run already are not touched.
+    pub(crate) fn resize(&self, concurrency: usize) {
+        let concurrency = concurrency.max(1);
+        let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.concurrency.store(concurrency, Ordering::Release);
+        runners.retain(|runner| !runner.is_finished());
+        while self.shared.running.load(Ordering::Acquire) < concurrency {
+            self.shared.running.fetch_add(1, Ordering::AcqRel);
+            let cancelled = self.cancel_late.subscribe();
+            runners.push(tokio::spawn(run(self.shared.clone(), self.tracer.clone(), cancelled)));
+        }
+        drop(runners);
+        self.shared.queue.rouse();
     }
 
     /// Takes a request; the prefetch count bounds how many wait. It starts after the next [`wake`](Self::wake).
     pub(crate) fn submit(&self, request: Box<Request>) {
-        self.load.count.fetch_add(1, Ordering::AcqRel);
-        if self.queue.push(request).is_err() {
+        self.shared.load.count.fetch_add(1, Ordering::AcqRel);
+        if self.shared.queue.push(request).is_err() {
             // The runners were cancelled; the dropped request has given its delivery back.
-            drop(Loaded(&self.load));
+            drop(Loaded(&self.shared.load));
         }
     }
 
     /// Has what was submitted run. While this says true, more could run at once: say it again soon, lest short
     /// tasks wait behind one that turns out to be long.
     pub(crate) fn wake(&self) -> bool {
-        self.queue.wake()
+        self.shared.queue.wake()
     }
 
     /// How many requests wait or run.
     pub(crate) fn load(&self) -> usize {
-        self.load.count.load(Ordering::Acquire)
+        self.shared.load.count.load(Ordering::Acquire)
     }
 
     /// Gives back every request that has not started.
     pub(crate) fn discard_waiting(&self) {
-        while let Some(request) = self.queue.try_pop() {
-            let _counted = Loaded(&self.load);
+        while let Some(request) = self.shared.queue.try_pop() {
+            let _counted = Loaded(&self.shared.load);
             drop(request);
         }
     }
@@ -87,7 +120,7 @@ impl Executor {
     /// Waits until nothing waits or runs.
     pub(crate) async fn idle(&self) {
         loop {
-            let empty = self.load.empty.notified();
+            let empty = self.shared.load.empty.notified();
             tokio::pin!(empty);
             empty.as_mut().enable();
             if self.load() == 0 {
@@ -105,7 +138,7 @@ impl Executor {
     /// Ends everything that runs, for good. Deliveries that are not settled go back; what runs on a thread of its
     /// own cannot be stopped, and nothing is heard of it any more.
     pub(crate) async fn cancel(&self) {
-        self.queue.close();
+        self.shared.queue.close();
         let runners = std::mem::take(&mut *self.runners.lock().unwrap_or_else(PoisonError::into_inner));
         for runner in &runners {
             runner.abort();
@@ -117,20 +150,26 @@ impl Executor {
     }
 }
 
-async fn run(
-    queue: Arc<Queue<Box<Request>>>,
-    tracer: Arc<Tracer>,
-    load: Arc<Load>,
-    mut cancelled: watch::Receiver<()>,
-) {
-    while let Some(request) = queue.pop().await {
-        let _counted = Loaded(&load);
+impl Common {
+    /// Whether a runner is one too many, which then has to end.
+    fn is_surplus(&self) -> bool {
+        let concurrency = self.concurrency.load(Ordering::Acquire);
+        let fewer = |running: usize| (running > concurrency).then(|| running - 1);
+        self.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, fewer).is_ok()
+    }
+}
+
+async fn run(shared: Arc<Common>, tracer: Arc<Tracer>, mut cancelled: watch::Receiver<()>) {
+    let Common { queue, load, .. } = &*shared;
+    while let Some(request) = queue.pop(|| shared.is_surplus()).await {
+        let _counted = Loaded(load);
         if request.ticket.is_void() {
             // Received over a connection that is lost: it is delivered again.
             continue;
         }
-        let (task, acks_late) = (request.task.clone(), request.policy.acks_late);
-        if !task.pace.is_short() {
+        let facts = request.facts.clone();
+        let pace = &facts.task.task.pace;
+        if !pace.is_short() {
             queue.wake();
         }
         let begun = Instant::now();
@@ -144,17 +183,17 @@ async fn run(
         if !at_once {
             // It waits for something: others need not.
             queue.wake();
-            if acks_late {
+            if facts.policy.acks_late {
                 cancelled.mark_unchanged();
                 tokio::select! {
                     () = traced => {}
-                    Ok(()) = cancelled.changed() => {}
+                    Ok(()) = cancelled.changed() => tracer.events.task("task-cancelled", &facts, |_| {}),
                 }
             } else {
                 traced.await;
             }
         }
-        task.pace.note(begun.elapsed());
+        pace.note(begun.elapsed());
         // A queue that is never empty must not keep the thread from its other tasks.
         tokio::task::consume_budget().await;
     }

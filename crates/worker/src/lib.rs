@@ -14,16 +14,27 @@ mod backoff;
 mod blueprint;
 mod call;
 mod connection;
-mod control;
+mod consumer;
+pub mod control;
 mod counters;
 mod error;
+mod events;
+mod evloop;
 mod executor;
 mod followup;
+mod gossip;
+mod heart;
+mod listener;
+mod mingle;
+mod pidbox;
 mod producer;
 mod queue;
 mod queues;
 mod request;
+mod requests;
+mod revokes;
 mod schedule;
+mod served;
 mod settings;
 mod shutdown;
 pub mod task;
@@ -32,14 +43,19 @@ mod trace;
 mod worker;
 
 pub use backoff::Backoff;
+pub use blueprint::{GraphError, Include, Step};
 pub use call::{Call, CallOptions, Expires};
+pub use consumer::Consumer;
 pub use counters::Counters;
 pub use error::{SendError, WorkerError};
+pub use events::Dispatcher;
+pub use gossip::Cluster;
 pub use producer::{Producer, ProducerSettings};
 pub use queues::Queues;
-pub use settings::Settings;
+pub use settings::{ControlSettings, EventSettings, Settings};
 pub use shutdown::{Shutdown, ShutdownHandle};
 pub use task::{
-    ArgumentError, Failure, NativeTask, Registry, RetryOptions, Run, Task, TaskError, TaskOptions,
+    ArgumentError, Failure, NativeTask, Rate, RateError, Registry, RetryOptions, Run, Task, TaskError,
+    TaskOptions,
 };
 pub use worker::Worker;

@@ -60,13 +60,13 @@ impl<T> Queue<T> {
         self.state().items.pop_front()
     }
 
-    /// The next item; `None` when the queue is closed.
-    pub(crate) async fn pop(&self) -> Option<T> {
+    /// The next item; `None` when the queue is closed, or whoever asks is found to be one too many before it has one.
+    pub(crate) async fn pop(&self, is_surplus: impl Fn() -> bool) -> Option<T> {
         loop {
             let mut work = pin!(self.work.notified());
             {
                 let mut state = self.state();
-                if state.closed {
+                if state.closed || is_surplus() {
                     return None;
                 }
                 if let Some(item) = state.items.pop_front() {
@@ -78,6 +78,12 @@ impl<T> Queue<T> {
             }
             work.await;
         }
+    }
+
+    /// Has every idle runner look around.
+    pub(crate) fn rouse(&self) {
+        self.state().idle = 0;
+        self.work.notify_waiters();
     }
 
     /// Ends the runners; what waits can still be taken by [`try_pop`](Queue::try_pop).
@@ -99,7 +105,7 @@ mod tests {
         let runners: Vec<_> = (0..3)
             .map(|_| {
                 let queue = queue.clone();
-                tokio::spawn(async move { queue.pop().await })
+                tokio::spawn(async move { queue.pop(|| false).await })
             })
             .collect();
         while queue.state().idle < 3 {
@@ -121,7 +127,7 @@ mod tests {
         let queue = Arc::new(Queue::new());
         let waiting = tokio::spawn({
             let queue = queue.clone();
-            async move { queue.pop().await }
+            async move { queue.pop(|| false).await }
         });
         while queue.state().idle < 1 {
             tokio::task::yield_now().await;

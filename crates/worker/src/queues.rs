@@ -1,4 +1,4 @@
-use celeriac_broker::{Queue, QueueKind};
+use celeriac_broker::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Topology};
 
 /// The queues that a program knows, and the one for everything else.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,5 +35,33 @@ impl Queues {
             max_priority: self.max_priority,
             ..Queue::new(name)
         })
+    }
+}
+
+/// A queue that a worker consumes, and how messages get into it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TaskQueue {
+    pub(crate) queue: Queue,
+    pub(crate) exchange: Exchange,
+    pub(crate) routing_key: String,
+}
+
+impl TaskQueue {
+    /// With the exchange that each queue has by default: its own, direct, of the same name.
+    pub(crate) fn new(queue: Queue) -> Self {
+        let name = queue.name.clone();
+        TaskQueue { queue, exchange: Exchange::new(&name, ExchangeKind::Direct), routing_key: name }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.queue.name
+    }
+
+    pub(crate) fn topology(&self) -> Topology {
+        Topology {
+            exchanges: vec![self.exchange.clone()],
+            queues: vec![self.queue.clone()],
+            bindings: vec![Binding::new(&self.queue.name, &self.exchange.name, &self.routing_key)],
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! The worker's settings: Celery's names, resolved once and passed on as plain data.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use celeriac_protocol::codec::Accept;
+use celeriac_protocol::Map;
+use celeriac_protocol::codec::{Accept, Serializer};
 
-use crate::queues::Queues;
+use crate::queues::{Queues, TaskQueue};
 
 /// What a worker does, by the names of Celery's settings.
 #[derive(Debug, Clone)]
@@ -50,6 +52,91 @@ pub struct Settings {
     pub cancel_on_connection_loss: bool,
     /// `worker_enable_remote_control`.
     pub enable_remote_control: bool,
+    /// Whether the worker listens to the others (`--without-gossip` does not).
+    pub gossip: bool,
+    /// Whether it asks its neighbours for clocks and revokes before it starts (`--without-mingle` does not).
+    pub mingle: bool,
+    /// Whether it sends heartbeats (`--without-heartbeat` does not).
+    pub heartbeat: bool,
+    /// Time between heartbeats (`--heartbeat-interval`).
+    pub heartbeat_interval: Duration,
+    /// `worker_send_task_events`.
+    pub task_events: bool,
+    /// `worker_disable_rate_limits`.
+    pub disable_rate_limits: bool,
+    /// `worker_pool_restarts`.
+    pub pool_restarts: bool,
+    /// How events travel.
+    pub events: EventSettings,
+    /// How remote control travels.
+    pub control: ControlSettings,
+    /// Where revokes, clock and counters are kept over restarts (`--statedb`).
+    pub statedb: Option<PathBuf>,
+    /// The settings that differ from their defaults, as remote control shows them.
+    pub conf: Map,
+}
+
+/// How events travel, by the names of Celery's settings.
+#[derive(Debug, Clone)]
+pub struct EventSettings {
+    /// `event_exchange`.
+    pub exchange: String,
+    /// `event_queue_prefix`.
+    pub queue_prefix: String,
+    /// `event_queue_ttl`.
+    pub queue_ttl: Duration,
+    /// `event_queue_expires`.
+    pub queue_expires: Duration,
+    /// `event_queue_exclusive`.
+    pub queue_exclusive: bool,
+    /// `event_queue_durable`.
+    pub queue_durable: bool,
+    /// `event_serializer`.
+    pub serializer: Serializer,
+}
+
+/// How remote control travels, by the names of Celery's settings.
+#[derive(Debug, Clone)]
+pub struct ControlSettings {
+    /// `control_exchange`: what the names of its exchanges and queues are made of.
+    pub exchange: String,
+    /// `control_queue_ttl`.
+    pub queue_ttl: Duration,
+    /// `control_queue_expires`.
+    pub queue_expires: Duration,
+    /// `control_queue_exclusive`.
+    pub queue_exclusive: bool,
+    /// `control_queue_durable`.
+    pub queue_durable: bool,
+    /// How answers are encoded (`task_serializer`).
+    pub serializer: Serializer,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        EventSettings {
+            exchange: "celeryev".to_owned(),
+            queue_prefix: "celeryev".to_owned(),
+            queue_ttl: Duration::from_secs(5),
+            queue_expires: Duration::from_secs(60),
+            queue_exclusive: false,
+            queue_durable: false,
+            serializer: Serializer::Json,
+        }
+    }
+}
+
+impl Default for ControlSettings {
+    fn default() -> Self {
+        ControlSettings {
+            exchange: "celery".to_owned(),
+            queue_ttl: Duration::from_secs(300),
+            queue_expires: Duration::from_secs(10),
+            queue_exclusive: false,
+            queue_durable: false,
+            serializer: Serializer::Json,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -75,16 +162,32 @@ impl Default for Settings {
             eta_task_limit: 50_000,
             cancel_on_connection_loss: false,
             enable_remote_control: true,
+            gossip: true,
+            mingle: true,
+            heartbeat: true,
+            heartbeat_interval: Duration::from_secs(2),
+            task_events: false,
+            disable_rate_limits: false,
+            pool_restarts: false,
+            events: EventSettings::default(),
+            control: ControlSettings::default(),
+            statedb: None,
+            conf: Map::new(),
         }
     }
 }
 
 impl Settings {
-    /// How many deliveries may be unsettled, before those that wait for their time; 0 is no limit.
-    pub fn prefetch(&self) -> u16 {
-        let count = self.concurrency.saturating_mul(self.prefetch_multiplier.into());
+    /// How many deliveries may be unsettled while so many tasks run at once, before those that wait for their
+    /// time; 0 is no limit.
+    pub(crate) fn prefetch_of(&self, concurrency: usize) -> u16 {
+        let count = concurrency.saturating_mul(self.prefetch_multiplier.into());
         // Celery switches the limit off past what AMQP can count; we keep the largest.
         u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    pub(crate) fn task_queues(&self) -> Vec<TaskQueue> {
+        self.consumed().iter().map(|name| TaskQueue::new(self.queues.queue(Some(name)))).collect()
     }
 
     /// The names of the queues to consume.

@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_broker::{
-    Connection, Delivery, Error, Event, Inbox, Prefetch, QueueKind, Session, Subscription, Topology,
+    Connection, Delivery, Error, Event, Inbox, Prefetch, QueueKind, Session, Subscription,
 };
 use celeriac_protocol::TaskError as MessageError;
 use celeriac_protocol::result::Exception;
-use celeriac_protocol::{TaskMessage, TaskMeta};
-use chrono::Utc;
-use tokio::sync::watch;
+use celeriac_protocol::{Map, TaskHeaders, TaskMessage, TaskMeta, time};
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::acks::Acks;
 use crate::blueprint::Step;
-use crate::request::{self, Policy, Request};
+use crate::consumer::{Consumer, Losses, lock};
+use crate::queues::TaskQueue;
+use crate::request::{self, Facts, Request, Stage};
 use crate::schedule::Schedule;
-use crate::worker::{Losses, Shared};
 
 /// How many events are taken from the inbox at once.
 const BATCH: usize = 256;
@@ -50,46 +51,47 @@ struct Open {
 
 #[async_trait]
 impl Step for TasksStep {
-    fn name(&self) -> &'static str {
+    fn label(&self) -> &'static str {
         "Tasks"
     }
 
-    async fn start(&mut self, worker: &Arc<Shared>) -> Result<(), Error> {
-        let connection = worker.connection()?;
-        let consumed = worker.settings.consumed();
-        let mut topology = Topology::default();
-        for name in &consumed {
-            topology.merge(Topology::task_queue(worker.settings.queues.queue(Some(name))));
-        }
-        connection.declare(&topology).await?;
+    fn requires(&self) -> &'static [&'static str] {
+        &["Mingle", "Control"]
+    }
 
+    async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
+        let connection = consumer.connection()?;
+        let queues = lock(&consumer.queues).clone();
         let window = Window {
-            base: worker.settings.prefetch(),
+            base: consumer.prefetch(),
             // Quorum queues know no count for a whole session (`celery/worker/consumer/tasks.py`).
-            each_queue: topology.queues.iter().any(|queue| queue.kind != QueueKind::Classic),
+            each_queue: queues.iter().any(|queue| queue.queue.kind != QueueKind::Classic),
         };
+        for queue in &queues {
+            connection.declare(&queue.topology()).await?;
+        }
         let (session, inbox) = connection.open_session(window.with(0)).await?;
         let acks = Acks::new(window.base.into());
-        for name in &consumed {
-            session.subscribe(&Subscription::new(name)).await?;
+        for queue in &queues {
+            session.subscribe(&Subscription::new(queue.name())).await?;
         }
 
         let (quiet, is_quiet) = watch::channel(false);
+        let (changing, changes) = mpsc::unbounded_channel();
         let intake = Intake {
-            worker: worker.clone(),
+            consumer: consumer.clone(),
             connection,
             session: session.clone(),
             acks: acks.clone(),
-            topology,
-            consumed,
             window,
-            losses: worker.losses(),
+            losses: consumer.losses(),
             waiting: Schedule::new(),
-            announced: 0,
+            announced: window.with(0),
             starved: false,
         };
-        let intake = Some(tokio::spawn(intake.run(inbox, is_quiet)));
-        let (flushed, flushing, losses) = (session.clone(), acks.clone(), worker.losses());
+        let intake = Some(tokio::spawn(intake.run(inbox, changes, is_quiet)));
+        *lock(&consumer.intake) = Some(changing);
+        let (flushed, flushing, losses) = (session.clone(), acks.clone(), consumer.losses());
         let flusher = tokio::spawn(async move {
             if let Err(error) = flushing.run(&*flushed).await {
                 losses.tell(error);
@@ -123,6 +125,19 @@ impl Step for TasksStep {
     }
 }
 
+/// What remote control has the intake do.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Consume this queue too.
+    Consume(TaskQueue),
+    /// Consume the queue of this name no more.
+    Cancel(String),
+    /// The number of tasks that run at once is another.
+    Concurrency,
+    /// The rate limit of this task is another.
+    RateLimit(String),
+}
+
 /// How many deliveries may be unsettled.
 #[derive(Clone, Copy)]
 struct Window {
@@ -144,23 +159,26 @@ impl Window {
 
 /// Takes deliveries until it is told to be quiet, or the session is lost.
 struct Intake {
-    worker: Arc<Shared>,
+    consumer: Arc<Consumer>,
     connection: Arc<dyn Connection>,
     session: Arc<dyn Session>,
     acks: Arc<Acks>,
-    topology: Topology,
-    consumed: Vec<String>,
     window: Window,
     losses: Losses,
     waiting: Schedule<Box<Request>>,
-    /// How many waiting tasks the session's prefetch count has room for.
-    announced: usize,
+    /// The prefetch count that the session has.
+    announced: Prefetch,
     /// At the last look, nothing came although messages waited.
     starved: bool,
 }
 
 impl Intake {
-    async fn run(mut self, mut inbox: Inbox, mut quiet: watch::Receiver<bool>) {
+    async fn run(
+        mut self,
+        mut inbox: Inbox,
+        mut changes: mpsc::UnboundedReceiver<Change>,
+        mut quiet: watch::Receiver<bool>,
+    ) {
         let mut events = Vec::with_capacity(BATCH);
         let mut idle_since = tokio::time::Instant::now();
         let mut more = false;
@@ -171,6 +189,7 @@ impl Intake {
                     idle_since = tokio::time::Instant::now();
                     if taken == 0 { Err(Error::Lost("the session ended".to_owned())) } else { self.take(&mut events).await }
                 }
+                Some(change) = changes.recv() => self.change(change).await,
                 () = self.next_due() => Ok(()),
                 () = tokio::time::sleep(WAKE), if more => Ok(()),
                 () = tokio::time::sleep_until(idle_since + WATCHDOG) => {
@@ -182,7 +201,7 @@ impl Intake {
                 Ok(()) => self.release_due().await,
                 error => error,
             };
-            more = self.worker.executor.wake();
+            more = self.consumer.executor.wake();
             if let Err(error) = outcome {
                 self.acks.void();
                 self.losses.tell(error);
@@ -193,7 +212,8 @@ impl Intake {
 
     /// Stops consuming and gives back what has not started.
     async fn quiet(mut self, mut inbox: Inbox) {
-        for queue in &self.consumed {
+        let queues = lock(&self.consumer.queues).clone();
+        for queue in queues.iter().map(TaskQueue::name) {
             match tokio::time::timeout(PATIENCE, self.session.unsubscribe(queue)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!("cannot stop consuming {queue}: {error}"),
@@ -206,7 +226,7 @@ impl Intake {
             }
         }
         self.waiting = Schedule::new();
-        self.worker.executor.discard_waiting();
+        self.consumer.executor.discard_waiting();
     }
 
     async fn next_due(&self) {
@@ -222,30 +242,52 @@ impl Intake {
 
     async fn release_due(&mut self) -> Result<(), Error> {
         while let Some(request) = self.waiting.pop_due(Utc::now()) {
-            self.worker.executor.submit(request);
+            request.facts.progress.set_stage(Stage::Reserved);
+            self.consumer.executor.submit(request);
         }
         let mut room = self.waiting.len();
         if self.window.each_queue {
             room = room.next_multiple_of(STEP);
         }
-        let room = room.min(self.worker.settings.eta_task_limit);
-        if room != self.announced && self.window.base > 0 {
-            self.announced = room;
-            self.session.set_prefetch(self.window.with(room)).await?;
+        let prefetch = self.window.with(room.min(self.consumer.settings.eta_task_limit));
+        if prefetch != self.announced {
+            self.announced = prefetch;
+            self.session.set_prefetch(prefetch).await?;
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self, change: Change) -> Result<(), Error> {
+        match change {
+            Change::Consume(queue) => {
+                self.connection.declare(&queue.topology()).await?;
+                self.session.subscribe(&Subscription::new(queue.name())).await?;
+                tracing::info!("Started consuming from {}", queue.name());
+            }
+            Change::Cancel(queue) => {
+                self.session.unsubscribe(&queue).await?;
+                tracing::info!("Canceled queue {queue}");
+            }
+            Change::Concurrency => self.window.base = self.consumer.prefetch(),
+            Change::RateLimit(_) => {}
         }
         Ok(())
     }
 
     async fn take(&mut self, events: &mut Vec<Event>) -> Result<(), Error> {
         self.starved = false;
-        self.worker.cured.store(false, Ordering::Relaxed);
+        self.consumer.cured.store(false, Ordering::Relaxed);
         for event in events.drain(..) {
             match event {
                 Event::Delivery(delivery) => self.receive(delivery),
                 Event::Cancelled { queue } => {
                     tracing::warn!("The broker ended the consumption of {queue}: consuming it again");
-                    self.connection.declare(&self.topology).await?;
-                    self.session.subscribe(&Subscription::new(queue)).await?;
+                    let known =
+                        lock(&self.consumer.queues).iter().find(|known| known.name() == queue).cloned();
+                    if let Some(known) = known {
+                        self.connection.declare(&known.topology()).await?;
+                        self.session.subscribe(&Subscription::new(queue)).await?;
+                    }
                 }
                 Event::Lost(error) => return Err(error),
             }
@@ -256,33 +298,45 @@ impl Intake {
     fn receive(&mut self, delivery: Delivery) {
         let mut ticket = self.acks.deliver(delivery.tag);
         let body = delivery.message.body.clone();
-        let (origin, read) = request::read(delivery, &self.worker.settings.accept);
+        let (origin, read) = request::read(delivery, &self.consumer.settings.accept);
         let message = match read {
             Ok(message) => message,
             Err(error) => {
-                self.worker.counters.invalid.count();
+                self.consumer.counters.invalid.count();
                 tell_invalid(&error, &origin, &body);
                 return ticket.refuse(false);
             }
         };
-        let Some(task) = self.worker.registry.task(&message.headers.task).cloned() else {
-            self.worker.counters.unregistered.count();
+        let consumer = &self.consumer;
+        let Some(task) = consumer.tasks.get(&message.headers.task).cloned() else {
+            consumer.counters.unregistered.count();
             tell_unregistered(&message, &body);
-            let worker = self.worker.clone();
+            let consumer = consumer.clone();
             // The ticket goes with it, so the prefetch count bounds how many there are.
             tokio::spawn(async move {
-                store_unregistered(&worker, &message).await;
+                fail_unregistered(&consumer, &message).await;
                 ticket.refuse(false);
             });
             return;
         };
-        self.worker.counters.received.count();
-        let policy = Policy::new(&message, &task.options, &self.worker.settings);
-        let request = Box::new(Request { message, origin, task, policy, ticket });
-        tracing::info!("Task {} received", request.label());
-        match request.message.headers.eta {
-            Some(eta) if eta > Utc::now() => self.waiting.insert(eta, request),
-            _ => self.worker.executor.submit(request),
+        consumer.counters.received.count();
+        let facts = Facts::new(message, origin, task, &consumer.settings);
+        let listed = consumer.requests.list(&facts);
+        let request = Request::new(facts.clone(), ticket, listed);
+        tracing::info!("Task {} received", facts.label());
+        if let Some(revocation) = consumer.revokes.check(&facts, Utc::now()) {
+            let tracer = consumer.tracer.clone();
+            // It needs no runner, and must not wait for one.
+            tokio::spawn(async move { tracer.discard(request, revocation).await });
+            return;
+        }
+        consumer.tracer.events.task("task-received", &facts, |fields| tell_received(&facts.headers, fields));
+        match facts.headers.eta {
+            Some(eta) if eta > Utc::now() => {
+                facts.progress.set_stage(Stage::Scheduled);
+                self.waiting.insert(eta, request);
+            }
+            _ => consumer.executor.submit(request),
         }
     }
 
@@ -293,13 +347,14 @@ impl Intake {
             return Ok(());
         }
         let mut ready = 0;
-        for queue in &self.consumed {
+        let queues = lock(&self.consumer.queues).clone();
+        for queue in queues.iter().map(TaskQueue::name) {
             ready += self.connection.queue_len(queue).await?;
         }
         if ready == 0 {
             self.starved = false;
         } else if std::mem::replace(&mut self.starved, true)
-            && !self.worker.cured.swap(true, Ordering::Relaxed)
+            && !self.consumer.cured.swap(true, Ordering::Relaxed)
         {
             // Where that does not help, another consumer has the queue to itself.
             return Err(Error::Lost(format!("nothing is delivered although {ready} messages wait")));
@@ -341,12 +396,35 @@ fn shown(body: &[u8]) -> String {
     if head.len() == body.len() { text } else { format!("{text}... ({} bytes)", body.len()) }
 }
 
-async fn store_unregistered(worker: &Shared, message: &TaskMessage) {
+/// What `task-received` says (`celery/worker/strategy.py`).
+fn tell_received(headers: &TaskHeaders, fields: &mut Map) {
+    let time = |time: Option<DateTime<Utc>>| time.map(time::iso);
+    fields.insert("name", headers.task.as_str());
+    fields.insert("args", headers.argsrepr.as_deref());
+    fields.insert("kwargs", headers.kwargsrepr.as_deref());
+    fields.insert("root_id", headers.root_id.as_deref());
+    fields.insert("parent_id", headers.parent_id.as_deref());
+    fields.insert("retries", headers.retries);
+    fields.insert("eta", time(headers.eta));
+    fields.insert("expires", time(headers.expires));
+}
+
+/// Tells monitors and the result store of a task that is not known here (`celery/worker/consumer/consumer.py`,
+/// `on_unknown_task`).
+async fn fail_unregistered(consumer: &Consumer, message: &TaskMessage) {
+    let name = celeriac_protocol::repr::value(&message.headers.task.as_str().into());
+    let told = [
+        ("uuid", message.headers.id.as_str().into()),
+        ("exception", format!("NotRegistered({name})").into()),
+    ];
+    consumer.events().send("task-failed", Map::from_iter(told));
     if message.headers.ignore_result {
         return;
     }
-    let name = celeriac_protocol::repr::value(&message.headers.task.as_str().into());
     let exception = Exception::new("NotRegistered", "celery.exceptions", name);
     let meta = TaskMeta::failure(&message.headers.id, exception, None);
-    worker.tracer.store(meta, &message.headers, &request::reply_to(message)).await;
+    consumer
+        .tracer
+        .store(meta, &message.headers, &request::reply_to(&message.headers, &message.properties))
+        .await;
 }

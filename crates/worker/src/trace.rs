@@ -5,12 +5,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use celeriac_broker::Address;
 use celeriac_protocol::codec::Accept;
 use celeriac_protocol::result::{Exception, Extended};
-use celeriac_protocol::{Embed, Map, TaskHeaders, TaskMeta, Value, repr, time};
+use celeriac_protocol::{Embed, Map, TaskHeaders, TaskMessage, TaskMeta, Value, repr, time};
 use celeriac_results::{ReplyTo, ResultStore};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
@@ -18,9 +19,11 @@ use tokio::sync::watch;
 use crate::attempt::{self, Ended, seconds};
 use crate::backoff::random;
 use crate::counters::Counters;
+use crate::events::Dispatcher;
 use crate::followup;
 use crate::producer::{Producer, expiration};
-use crate::request::{Origin, Policy, Request};
+use crate::request::{Facts, Policy, Request};
+use crate::revokes::{Revocation, Revokes};
 use crate::task::{ArgumentError, Context, Failure, Overtime, RetryOptions, Task, TaskError, TaskOptions};
 
 /// Runs requests and does what their outcome asks for.
@@ -31,11 +34,14 @@ pub(crate) struct Tracer {
     pub(crate) store: Arc<dyn ResultStore>,
     pub(crate) producer: Arc<Producer>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) events: Arc<Dispatcher>,
+    pub(crate) revokes: Arc<Revokes>,
 }
 
 /// A request that was opened: its arguments went to its task, the rest is here.
 struct Running {
     task: Task,
+    facts: Arc<Facts>,
     request: Box<Request>,
     embed: Embed,
     extended: Option<Extended>,
@@ -44,82 +50,102 @@ struct Running {
 
 impl Tracer {
     pub(crate) async fn run(&self, mut request: Box<Request>) {
-        if request.is_expired(Utc::now()) {
-            return self.expire(request).await;
+        let facts = request.facts.clone();
+        if let Some(revocation) = self.revokes.check(&facts, Utc::now()) {
+            return self.discard(request, revocation).await;
         }
-        let body = match request.message.body.decode(&self.accept) {
+        let body = match facts.body.decode(&self.accept) {
             Ok(body) => body,
             Err(error) => return self.refuse_body(request, &error.to_string()).await,
         };
-        let over = request.policy.soft_time_limit.map(|_| watch::channel(false));
+        let over = facts.policy.soft_time_limit.map(|_| watch::channel(false));
         let (over, overtime) = over.map(|(over, watch)| (over, Overtime::new(watch))).unzip();
-        let extended = self.extended(&request, &body.args, &body.kwargs);
+        let extended = self.extended(&facts, &body.args, &body.kwargs);
         let task = Task::new(Context {
-            headers: std::mem::take(&mut request.message.headers),
-            queue: request.origin.queue.clone(),
-            routing_key: request.origin.routing_key.clone(),
-            redelivered: request.origin.redelivered,
-            priority: request.message.properties.priority,
+            headers: facts.headers.clone(),
+            queue: facts.origin.queue.clone(),
+            routing_key: facts.origin.routing_key.clone(),
+            redelivered: facts.origin.redelivered,
+            priority: facts.properties.priority,
             hostname: self.hostname.clone(),
             overtime,
         });
         // The task's own types read the arguments: their panic is its failure.
-        let prepare = || request.task.task.prepare(&task, body.args, body.kwargs);
+        let prepare = || facts.task.task.task.prepare(&task, body.args, body.kwargs);
         let prepared = catch_unwind(AssertUnwindSafe(prepare))
             .unwrap_or_else(|_| Err(ArgumentError::new("reading the arguments panicked")));
-        let mut running = Running { task, request, embed: body.embed, extended, started: Instant::now() };
+        let embed = body.embed;
+        if !facts.policy.acks_late && prepared.is_ok() {
+            if facts.task.task.pace.is_short() { request.ack() } else { request.ack_now() }
+        }
+        let mut running = Running { task, facts, request, embed, extended, started: Instant::now() };
         let run = match prepared {
             Ok(run) => run,
             Err(error) => {
                 // It can never run here: a dead-letter exchange gets it, whatever the ack mode.
                 running.fail(self, Failure::new("TypeError", error.to_string())).await;
-                return running.request.ticket.refuse(false);
+                return running.reject(self, false);
             }
         };
-        if !running.request.policy.acks_late {
-            if running.request.task.pace.is_short() {
-                running.request.ticket.ack();
-            } else {
-                running.request.ticket.ack_now();
-            }
-        }
-        if running.request.policy.track_started {
+        running.facts.progress.start(now());
+        running.facts.task.runs.fetch_add(1, Ordering::Relaxed);
+        self.counters.started.count();
+        self.events.task("task-started", &running.facts, |_| {});
+        if running.facts.policy.track_started {
             let meta = TaskMeta::started(running.task.id(), std::process::id(), &*self.hostname);
             running.store(self, meta).await;
         }
         running.started = Instant::now();
-        match attempt::run(&running.task, run, &running.request.policy, over).await {
+        match attempt::run(&running.task, run, &running.facts, over).await {
             Ended::Returned(Ok(value)) => running.succeed(self, value).await,
             Ended::Returned(Err(TaskError::Failure(failure))) => running.fail_or_retry(self, failure).await,
             Ended::Returned(Err(TaskError::Retry(options))) => running.retry(self, *options).await,
             Ended::Returned(Err(TaskError::Reject { requeue, reason })) => {
-                running.reject(self, requeue, &reason);
+                self.counters.rejected.count();
+                tracing::info!("Task {} rejected: {reason}", running.facts.label());
+                running.reject(self, requeue);
             }
             Ended::Returned(Err(TaskError::Ignore)) => running.ignore(self),
             Ended::TimedOut(limit) => running.time_out(self, limit).await,
+            Ended::Terminated(signal) => running.terminate(self, signal).await,
         }
     }
 
-    async fn expire(&self, mut request: Box<Request>) {
-        self.counters.expired.count();
-        tracing::info!("Discarding revoked task: {}", request.label());
-        if request.policy.store_errors {
-            let meta = TaskMeta::revoked(&request.message.headers.id, "expired");
-            self.store(meta, &request.message.headers, &request.reply_to()).await;
+    /// Lets go of a task that is not to run any more (`celery/worker/request.py`, `revoked`).
+    pub(crate) async fn discard(&self, mut request: Box<Request>, revocation: Revocation) {
+        let facts = request.facts.clone();
+        let expired = revocation == Revocation::Expired;
+        let counter = if expired { &self.counters.expired } else { &self.counters.revoked };
+        counter.count();
+        tracing::info!("Discarding revoked task: {}{}", facts.label(), revocation.reason());
+        self.announce_revoked(&facts, if expired { "expired" } else { "revoked" }, None, expired).await;
+        request.ack();
+    }
+
+    /// Tells monitors and the result store that a task was revoked.
+    async fn announce_revoked(&self, facts: &Facts, reason: &str, signal: Option<i32>, expired: bool) {
+        self.events.task("task-revoked", facts, |fields| {
+            fields.insert("terminated", signal.is_some());
+            fields.insert("signum", signal.map_or(Value::Null, |signal| Value::Int(signal.into())));
+            fields.insert("expired", expired);
+        });
+        if facts.policy.store_errors {
+            let meta = TaskMeta::revoked(&facts.headers.id, reason);
+            self.store(meta, &facts.headers, &facts.reply_to()).await;
         }
-        request.ticket.ack();
     }
 
     /// A body that cannot be read will not be better next time.
     async fn refuse_body(&self, mut request: Box<Request>, reason: &str) {
+        let facts = request.facts.clone();
         self.counters.invalid.count();
-        tracing::error!("Received invalid task message: {}: {reason}", request.label());
-        if request.policy.store_errors {
+        tracing::error!("Received invalid task message: {}: {reason}", facts.label());
+        if facts.policy.store_errors {
             let exception = Exception::new("InvalidTaskError", "celery.exceptions", reason);
-            let meta = TaskMeta::failure(&request.message.headers.id, exception, None);
-            self.store(meta, &request.message.headers, &request.reply_to()).await;
+            let meta = TaskMeta::failure(&facts.headers.id, exception, None);
+            self.store(meta, &facts.headers, &facts.reply_to()).await;
         }
-        request.ticket.refuse(false);
+        request.refuse(false);
     }
 
     /// Stores what became of a task. The stores try again by themselves; what they give up is told here.
@@ -132,38 +158,39 @@ impl Tracer {
         }
     }
 
-    fn extended(&self, request: &Request, args: &[Value], kwargs: &Map) -> Option<Extended> {
+    fn extended(&self, facts: &Facts, args: &[Value], kwargs: &Map) -> Option<Extended> {
         self.result_extended.then(|| Extended {
-            name: Some(request.message.headers.task.clone()),
+            name: Some(facts.headers.task.clone()),
             args: Value::List(args.to_vec()),
             kwargs: Value::Map(kwargs.clone()),
             worker: Some(self.hostname.to_string()),
-            retries: Some(request.message.headers.retries),
-            queue: Some(request.origin.routing_key.clone()),
+            retries: Some(facts.headers.retries),
+            queue: Some(facts.origin.routing_key.clone()),
         })
     }
 }
 
 impl Running {
     fn headers(&self) -> &TaskHeaders {
-        &self.task.request().headers
+        &self.facts.headers
     }
 
     fn policy(&self) -> &Policy {
-        &self.request.policy
+        &self.facts.policy
     }
 
     fn options(&self) -> &TaskOptions {
-        &self.request.task.options
+        &self.facts.task.task.options
     }
 
     fn label(&self) -> String {
-        format!("{}[{}]", self.headers().name(), self.headers().id)
+        self.facts.label()
     }
 
     async fn succeed(&mut self, tracer: &Tracer, value: Value) {
         let runtime = self.started.elapsed().as_secs_f64();
-        let shown = tracing::enabled!(tracing::Level::INFO).then(|| repr::value(&value));
+        let shown = (tracing::enabled!(tracing::Level::INFO) || tracer.events.wants_tasks())
+            .then(|| repr::value(&value));
         let embed = std::mem::take(&mut self.embed);
         let children = match followup::after_success(&tracer.producer, self.headers(), embed, &value).await {
             Ok(children) => children,
@@ -177,9 +204,13 @@ impl Running {
         }
         if let Some(shown) = shown {
             tracing::info!("Task {} succeeded in {runtime:.6}s: {shown}", self.label());
+            tracer.events.task("task-succeeded", &self.facts, |fields| {
+                fields.insert("result", shown);
+                fields.insert("runtime", runtime);
+            });
         }
         if self.policy().acks_late {
-            self.request.ticket.ack();
+            self.request.ack();
         }
     }
 
@@ -210,33 +241,41 @@ impl Running {
         let countdown = options.countdown.unwrap_or(self.options().default_retry_delay);
         let eta = options.eta.unwrap_or_else(|| later(Utc::now(), countdown));
         // The body goes back as it came, untouched.
-        let mut message = self.request.message.clone();
-        message.headers = self.headers().clone();
+        let mut message = TaskMessage {
+            headers: self.headers().clone(),
+            properties: self.facts.properties.clone(),
+            body: self.facts.body.clone(),
+        };
         message.headers.retries = message.headers.retries.saturating_add(1);
         message.headers.eta = Some(eta);
         // What is left of its time is counted from now on.
         let left = message.headers.expires.map(|expires| (expires - Utc::now()).to_std().unwrap_or_default());
         message.properties.expiration = left.and_then(expiration);
-        let Origin { exchange, routing_key, .. } = self.request.origin.clone();
-        let address = Address { exchange, routing_key, mandatory: false };
+        let origin = &self.facts.origin;
+        let address = Address::exchange(&origin.exchange, &origin.routing_key);
         let sent = followup::patiently(|| tracer.producer.forward(address.clone(), message.clone())).await;
         if let Err(error) = sent {
             // As Celery: what cannot be tried again is rejected (`celery/app/task.py`, `retry`).
             self.fail(tracer, Failure::from_error(&error)).await;
-            return self.request.ticket.refuse(false);
+            return self.reject(tracer, false);
         }
         tracer.counters.retried.count();
 
         let wait = seconds((eta - Utc::now()).to_std().unwrap_or_default());
-        let reason = options.cause.map(|cause| format!(": {}", cause.repr())).unwrap_or_default();
+        let cause = options.cause.map(|cause| cause.repr());
+        let reason = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
         if !self.policy().ignore_result {
             let exception = Exception::new("Retry", "celery.exceptions", format!("Retry in {wait}s{reason}"));
             self.store(tracer, TaskMeta::retry(self.task.id(), exception, None)).await;
         }
         tracing::info!("Task {} retry: Retry in {wait}s{reason}", self.label());
         if self.policy().acks_late {
-            self.request.ticket.ack();
+            self.request.ack();
         }
+        tracer.events.task("task-retried", &self.facts, |fields| {
+            fields.insert("exception", cause.unwrap_or_else(|| "None".to_owned()));
+            fields.insert("traceback", "");
+        });
     }
 
     fn retries_exceeded(&self) -> Failure {
@@ -254,9 +293,9 @@ impl Running {
         self.fail(tracer, failure).await;
         if self.policy().acks_late {
             if self.policy().acks_on_failure_or_timeout {
-                self.request.ticket.ack();
+                self.request.ack();
             } else {
-                self.request.ticket.refuse(false);
+                self.reject(tracer, false);
             }
         }
     }
@@ -268,50 +307,53 @@ impl Running {
         self.fail(tracer, failure).await;
         if self.policy().acks_late {
             if self.policy().acks_on_failure_or_timeout {
-                self.request.ticket.ack();
+                self.request.ack();
             } else {
-                self.request.ticket.refuse(true);
+                self.reject(tracer, true);
             }
         }
     }
 
+    async fn terminate(&mut self, tracer: &Tracer, signal: i32) {
+        tracer.counters.revoked.count();
+        tracing::info!("Task {} terminated by remote control (signal {signal})", self.label());
+        tracer.announce_revoked(&self.facts, "terminated", Some(signal), false).await;
+        self.request.ack();
+    }
+
     async fn fail(&mut self, tracer: &Tracer, failure: Failure) {
         tracer.counters.failed.count();
-        let traceback = traceback(&self.label(), &tracer.hostname, &failure);
-        tracing::error!("Task {} raised unexpected: {}\n{traceback}", self.label(), failure.repr());
+        let (shown, traceback) = (failure.repr(), traceback(&self.label(), &tracer.hostname, &failure));
+        tracing::error!("Task {} raised unexpected: {shown}\n{traceback}", self.label());
         if self.policy().store_errors {
             let exception = exception(&failure);
-            self.store(tracer, TaskMeta::failure(self.task.id(), exception, Some(traceback))).await;
+            self.store(tracer, TaskMeta::failure(self.task.id(), exception, Some(traceback.clone()))).await;
         }
         let errbacks = std::mem::take(&mut self.embed.errbacks);
         followup::after_failure(&tracer.producer, self.headers(), errbacks).await;
+        tracer.events.task("task-failed", &self.facts, |fields| {
+            fields.insert("exception", shown);
+            fields.insert("traceback", traceback);
+        });
     }
 
-    fn reject(&mut self, tracer: &Tracer, requeue: bool, reason: &str) {
-        tracer.counters.rejected.count();
-        tracing::info!("Task {} rejected: {reason}", self.label());
-        self.request.ticket.refuse(requeue);
+    fn reject(&mut self, tracer: &Tracer, requeue: bool) {
+        if self.request.refuse(requeue) {
+            tracer.events.task("task-rejected", &self.facts, |fields| {
+                fields.insert("requeue", requeue);
+            });
+        }
     }
 
     fn ignore(&mut self, tracer: &Tracer) {
         tracer.counters.rejected.count();
         tracing::info!("Task {} ignored", self.label());
-        self.request.ticket.ack();
+        self.request.ack();
     }
 
     async fn store(&self, tracer: &Tracer, mut meta: TaskMeta) {
         meta.extended = self.extended.clone();
-        let reply_to = ReplyTo {
-            queue: self.request.message.properties.reply_to.clone().unwrap_or_default(),
-            correlation_id: self
-                .request
-                .message
-                .properties
-                .correlation_id
-                .clone()
-                .unwrap_or_else(|| self.headers().id.clone()),
-        };
-        tracer.store(meta, self.headers(), &reply_to).await;
+        tracer.store(meta, self.headers(), &self.facts.reply_to()).await;
     }
 }
 
@@ -337,4 +379,9 @@ fn traceback(label: &str, hostname: &str, failure: &Failure) -> String {
     }
     text.push_str(&format!("{}: {}", failure.kind, failure.message));
     text
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> f64 {
+    Utc::now().timestamp_micros() as f64 / 1e6
 }

@@ -1,19 +1,33 @@
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use celeriac_broker::{Connection, Error, Transport};
+use celeriac_broker::{Error, Transport};
+use celeriac_cluster::heart::Heart as Machine;
+use celeriac_cluster::state::Worker as Member;
+use celeriac_protocol::{LamportClock, Value};
 use celeriac_results::ResultStore;
+use chrono::Utc;
 use tokio::sync::mpsc;
 
 use crate::backoff::Backoff;
-use crate::blueprint::Blueprint;
+use crate::blueprint::{Blueprint, GraphError, Step};
 use crate::connection::ConnectionStep;
-use crate::control::ControlStep;
+use crate::consumer::Consumer;
+use crate::control::{Commands, Control, Handler};
 use crate::counters::Counters;
 use crate::error::WorkerError;
+use crate::events::{Dispatcher, DispatcherSettings, Events};
+use crate::evloop::Evloop;
 use crate::executor::Executor;
+use crate::gossip::{Cluster, Gossip, Handlers};
+use crate::heart::Heart;
+use crate::mingle::Mingle;
 use crate::producer::Producer;
+use crate::requests::Requests;
+use crate::revokes::Revokes;
+use crate::served::Served;
 use crate::settings::Settings;
 use crate::shutdown::{Shutdown, ShutdownHandle};
 use crate::task::Registry;
@@ -29,53 +43,10 @@ pub struct Worker {
     registry: Registry,
     counters: Arc<Counters>,
     shutdown: ShutdownHandle,
-}
-
-/// What the steps of a worker share.
-pub(crate) struct Shared {
-    pub(crate) settings: Settings,
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) registry: Registry,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) tracer: Arc<Tracer>,
-    pub(crate) executor: Executor,
-    lost: mpsc::UnboundedSender<(u64, Error)>,
-    /// How often a connection was opened.
-    generation: AtomicU64,
-    /// Everything was built anew because nothing came, and nothing has come since.
-    pub(crate) cured: AtomicBool,
-    connection: Mutex<Option<Arc<dyn Connection>>>,
-}
-
-/// Where the parts that serve one connection tell that it is lost.
-#[derive(Clone)]
-pub(crate) struct Losses {
-    generation: u64,
-    lost: mpsc::UnboundedSender<(u64, Error)>,
-}
-
-impl Losses {
-    pub(crate) fn tell(&self, error: Error) {
-        let _ = self.lost.send((self.generation, error));
-    }
-}
-
-impl Shared {
-    /// From now on this connection consumes; what is told of earlier ones does not count.
-    pub(crate) fn set_connection(&self, connection: Arc<dyn Connection>) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
-    }
-
-    pub(crate) fn losses(&self) -> Losses {
-        Losses { generation: self.generation.load(Ordering::Acquire), lost: self.lost.clone() }
-    }
-
-    /// The connection that consumes.
-    pub(crate) fn connection(&self) -> Result<Arc<dyn Connection>, Error> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        connection.ok_or_else(|| Error::Lost("not connected".to_owned()))
-    }
+    clock: Arc<LamportClock>,
+    commands: Commands,
+    handlers: Handlers,
+    steps: Vec<Box<dyn Step>>,
 }
 
 impl Worker {
@@ -95,6 +66,10 @@ impl Worker {
             registry,
             counters: Arc::default(),
             shutdown: ShutdownHandle::default(),
+            clock: Arc::default(),
+            commands: Commands::default(),
+            handlers: Handlers::default(),
+            steps: Vec::new(),
         }
     }
 
@@ -108,6 +83,61 @@ impl Worker {
         self.counters.clone()
     }
 
+    /// Adds a step, which starts after those that it requires and before the worker is ready.
+    #[must_use]
+    pub fn step(mut self, step: impl Step + 'static) -> Self {
+        self.steps.push(Box::new(step));
+        self
+    }
+
+    /// Adds a command of remote control, or takes the place of one.
+    #[must_use]
+    pub fn control_command(mut self, name: impl Into<String>, handler: impl Handler) -> Self {
+        self.commands.add(name, handler);
+        self
+    }
+
+    /// Is called when another worker comes online.
+    #[must_use]
+    pub fn on_node_join(mut self, handler: impl Fn(&Member) + Send + Sync + 'static) -> Self {
+        self.handlers.node_join.push(Box::new(handler));
+        self
+    }
+
+    /// Is called when another worker goes offline by itself.
+    #[must_use]
+    pub fn on_node_leave(mut self, handler: impl Fn(&Member) + Send + Sync + 'static) -> Self {
+        self.handlers.node_leave.push(Box::new(handler));
+        self
+    }
+
+    /// Is called when nothing is heard of another worker any more.
+    #[must_use]
+    pub fn on_node_lost(mut self, handler: impl Fn(&Member) + Send + Sync + 'static) -> Self {
+        self.handlers.node_lost.push(Box::new(handler));
+        self
+    }
+
+    /// Is called with the action of an election of this topic that the worker has won. The topic `task` calls a
+    /// task unless another handler is given.
+    #[must_use]
+    pub fn on_elected(
+        mut self,
+        topic: impl Into<String>,
+        handler: impl Fn(&Arc<Consumer>, Value) + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.elected.insert(topic.into(), Box::new(handler));
+        self
+    }
+
+    /// The graph of the steps, for `dot`.
+    ///
+    /// # Errors
+    /// When the steps make no order.
+    pub fn graph(self) -> Result<String, GraphError> {
+        Ok(Blueprint::new(steps(self.steps))?.dot())
+    }
+
     /// Runs until it is told to end; a lost broker is sought again for as long as the settings say.
     ///
     /// The end is in this order: no more deliveries are taken and what has not started goes back; what runs may
@@ -115,70 +145,118 @@ impl Worker {
     /// consumes closes. Producer and store stay open for whoever shares them.
     ///
     /// # Errors
-    /// When the broker cannot be used and trying again does not help (any more).
-    pub async fn run(self) -> Result<(), WorkerError> {
+    /// When the broker cannot be used and trying again does not help (any more), or the steps make no order.
+    pub async fn run(mut self) -> Result<(), WorkerError> {
+        let mut blueprint = Blueprint::new(steps(std::mem::take(&mut self.steps)))?;
         let (lost, mut losses) = mpsc::unbounded_channel();
+        let consumer = Arc::new(self.consumer(lost));
+        blueprint.include(&consumer);
+        let outcome = consume(&consumer, &mut blueprint, &mut losses).await;
+        if outcome.is_err() {
+            // Tasks that wait for the broker would wait for ever.
+            consumer.shutdown.request(Shutdown::Cold);
+        }
+        end(&consumer, &mut blueprint).await;
+        outcome
+    }
+
+    fn consumer(self, lost: mpsc::UnboundedSender<(u64, Error)>) -> Consumer {
+        let settings = self.settings;
+        let hostname: Arc<str> = settings.hostname.as_str().into();
+        let dispatcher = DispatcherSettings {
+            hostname: hostname.clone(),
+            exchange: settings.events.exchange.clone(),
+            serializer: settings.events.serializer,
+            enabled: settings.task_events || settings.gossip || settings.heartbeat,
+            task_events: settings.task_events,
+        };
+        let line = self.producer.line().clone();
+        let revokes = Arc::<Revokes>::default();
         let tracer = Arc::new(Tracer {
-            hostname: self.settings.hostname.as_str().into(),
-            accept: self.settings.accept.clone(),
-            result_extended: self.settings.result_extended,
-            store: self.store.clone(),
-            producer: self.producer.clone(),
+            hostname,
+            accept: settings.accept.clone(),
+            result_extended: settings.result_extended,
+            store: self.store,
+            events: Arc::new(Dispatcher::new(dispatcher, self.clock.clone(), line)),
+            revokes: revokes.clone(),
+            producer: self.producer,
             counters: self.counters.clone(),
         });
-        let shared = Arc::new(Shared {
-            executor: Executor::new(self.settings.concurrency, &tracer),
+        let served = |name: &str| {
+            let task = self.registry.task(name)?.clone();
+            Some((name.to_owned(), Arc::new(Served::new(name, task, &settings))))
+        };
+        Consumer {
+            tasks: self.registry.names().into_iter().filter_map(served).collect::<HashMap<_, _>>(),
+            executor: Executor::new(settings.concurrency, &tracer),
             tracer,
-            settings: self.settings,
             transport: self.transport,
-            registry: self.registry,
             counters: self.counters,
+            revokes,
+            requests: Arc::<Requests>::default(),
+            commands: self.commands,
+            handlers: self.handlers,
+            cluster: Cluster::default(),
+            heart: Mutex::new(Machine::new(
+                settings.heartbeat_interval.as_secs_f64(),
+                Utc::now().timestamp_millis().unsigned_abs(),
+            )),
+            started: Instant::now(),
+            shutdown: self.shutdown,
             lost,
             generation: AtomicU64::new(0),
             cured: AtomicBool::new(false),
+            clock: self.clock,
+            queues: Mutex::new(settings.task_queues()),
+            intake: Mutex::default(),
             connection: Mutex::default(),
-        });
-        let mut blueprint = Blueprint::new(vec![
-            Box::<ConnectionStep>::default(),
-            Box::<ControlStep>::default(),
-            Box::<TasksStep>::default(),
-        ]);
-        let outcome = consume(&shared, &mut blueprint, &mut losses, &self.shutdown).await;
-        if outcome.is_err() {
-            // Tasks that wait for the broker would wait for ever.
-            self.shutdown.request(Shutdown::Cold);
+            listener: tokio::sync::Mutex::default(),
+            settings,
         }
-        end(&shared, &mut blueprint, &self.shutdown).await;
-        outcome
     }
+}
+
+/// Every step, the user's own before the last.
+fn steps(own: Vec<Box<dyn Step>>) -> Vec<Box<dyn Step>> {
+    let mut steps: Vec<Box<dyn Step>> = vec![
+        Box::<ConnectionStep>::default(),
+        Box::<Events>::default(),
+        Box::<Mingle>::default(),
+        Box::<Gossip>::default(),
+        Box::<Heart>::default(),
+        Box::<Control>::default(),
+        Box::<TasksStep>::default(),
+    ];
+    steps.extend(own);
+    steps.push(Box::new(Evloop));
+    steps
 }
 
 /// Keeps the steps running until a shutdown is asked for.
 async fn consume(
-    shared: &Arc<Shared>,
+    consumer: &Arc<Consumer>,
     blueprint: &mut Blueprint,
     losses: &mut mpsc::UnboundedReceiver<(u64, Error)>,
-    shutdown: &ShutdownHandle,
 ) -> Result<(), WorkerError> {
+    let shutdown = &consumer.shutdown;
     let mut was_ready = false;
     loop {
         tokio::select! {
-            started = start(shared, blueprint, was_ready) => started?,
+            started = start(consumer, blueprint, was_ready) => started?,
             () = shutdown.reached(Shutdown::Warm) => return Ok(()),
         }
-        tracing::info!("{} ready.", shared.settings.hostname);
         was_ready = true;
         let error = tokio::select! {
-            error = loss(shared, losses) => error,
+            error = loss(consumer, losses) => error,
             () = shutdown.reached(Shutdown::Warm) => return Ok(()),
         };
         tracing::warn!(
             "consumer: Connection to broker lost. Trying to re-establish the connection... ({error})"
         );
         blueprint.stop().await;
-        shared.executor.discard_waiting();
-        if shared.settings.cancel_on_connection_loss {
-            shared.executor.cancel_late();
+        consumer.executor.discard_waiting();
+        if consumer.settings.cancel_on_connection_loss {
+            consumer.executor.cancel_late();
         }
         if !error.is_recoverable() {
             return Err(error.into());
@@ -187,23 +265,23 @@ async fn consume(
 }
 
 /// The next loss of the connection in use; one loss is told by several parts, and perhaps late.
-async fn loss(shared: &Shared, losses: &mut mpsc::UnboundedReceiver<(u64, Error)>) -> Error {
+async fn loss(consumer: &Consumer, losses: &mut mpsc::UnboundedReceiver<(u64, Error)>) -> Error {
     while let Some((generation, error)) = losses.recv().await {
-        if generation == shared.generation.load(Ordering::Acquire) {
+        if generation == consumer.generation.load(Ordering::Acquire) {
             return error;
         }
     }
-    // `shared` holds a sender.
+    // `consumer` holds a sender.
     std::future::pending().await
 }
 
 /// Starts the steps, again and again with growing pauses (`celery/worker/consumer/consumer.py`, `connect`).
-async fn start(shared: &Arc<Shared>, blueprint: &mut Blueprint, was_ready: bool) -> Result<(), Error> {
-    let settings = &shared.settings;
+async fn start(consumer: &Arc<Consumer>, blueprint: &mut Blueprint, was_ready: bool) -> Result<(), Error> {
+    let settings = &consumer.settings;
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     let mut tries = 0;
     loop {
-        let error = match blueprint.start(shared).await {
+        let error = match blueprint.start(consumer).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -224,13 +302,14 @@ async fn start(shared: &Arc<Shared>, blueprint: &mut Blueprint, was_ready: bool)
 }
 
 /// Quiet, then the deadline, then the rest goes back; what sends is closed before what receives.
-async fn end(shared: &Shared, blueprint: &mut Blueprint, shutdown: &ShutdownHandle) {
+async fn end(consumer: &Consumer, blueprint: &mut Blueprint) {
+    let shutdown = &consumer.shutdown;
     blueprint.quiet().await;
-    shared.executor.discard_waiting();
+    consumer.executor.discard_waiting();
     let graceful = async {
         shutdown.reached(Shutdown::Cold).await;
-        let timeout = shared.settings.soft_shutdown_timeout;
-        if !timeout.is_zero() && shared.executor.load() > 0 {
+        let timeout = consumer.settings.soft_shutdown_timeout;
+        if !timeout.is_zero() && consumer.executor.load() > 0 {
             tracing::warn!("Initiating Soft Shutdown, terminating in {} seconds", timeout.as_secs_f64());
             tokio::select! {
                 () = tokio::time::sleep(timeout) => {}
@@ -240,9 +319,9 @@ async fn end(shared: &Shared, blueprint: &mut Blueprint, shutdown: &ShutdownHand
     };
     tokio::select! {
         biased;
-        () = shared.executor.idle() => {}
+        () = consumer.executor.idle() => {}
         () = graceful => {}
     }
-    shared.executor.cancel().await;
+    consumer.executor.cancel().await;
     blueprint.stop().await;
 }

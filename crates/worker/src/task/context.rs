@@ -15,7 +15,7 @@ pub struct Task(Arc<Context>);
 #[derive(Debug)]
 pub struct Context {
     /// The envelope: id, retries, custom headers in `other`, root and parent, ...
-    pub headers: TaskHeaders,
+    pub headers: Arc<TaskHeaders>,
     /// The queue that it came from.
     pub queue: Arc<str>,
     /// The routing key that it was published with.

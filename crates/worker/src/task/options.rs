@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::Rate;
+
 /// A task's options, with the names and defaults of Celery's task attributes (`celery/app/task.py`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskOptions {
@@ -29,6 +31,10 @@ pub struct TaskOptions {
     pub time_limit: Option<Duration>,
     /// Soft time limit: the task is told.
     pub soft_time_limit: Option<Duration>,
+    /// How often it may start on one worker.
+    pub rate_limit: Option<Rate>,
+    /// Whether events tell of it.
+    pub send_events: bool,
     /// The queue that calls go to.
     pub queue: Option<String>,
     /// The priority of calls.
@@ -57,6 +63,8 @@ impl Default for TaskOptions {
             track_started: None,
             time_limit: None,
             soft_time_limit: None,
+            rate_limit: None,
+            send_events: true,
             queue: None,
             priority: None,
             expires: None,

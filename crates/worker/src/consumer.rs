@@ -1,0 +1,161 @@
+//! What the steps of a worker share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use celeriac_broker::{Connection, Error, Topology, Transport};
+use celeriac_cluster::heart::Heart as Machine;
+use celeriac_protocol::LamportClock;
+use tokio::sync::mpsc;
+
+use crate::control::Commands;
+use crate::counters::Counters;
+use crate::events::Dispatcher;
+use crate::executor::Executor;
+use crate::gossip::{Cluster, Handlers};
+use crate::listener::{Listener, Mailbox};
+use crate::queues::TaskQueue;
+use crate::requests::Requests;
+use crate::revokes::Revokes;
+use crate::served::Served;
+use crate::settings::Settings;
+use crate::shutdown::ShutdownHandle;
+use crate::tasks::Change;
+use crate::trace::Tracer;
+
+/// A running worker, as its steps and its remote control commands see it (Celery's `Consumer`).
+pub struct Consumer {
+    pub(crate) settings: Settings,
+    pub(crate) transport: Arc<dyn Transport>,
+    /// The tasks, by name.
+    pub(crate) tasks: HashMap<String, Arc<Served>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) tracer: Arc<Tracer>,
+    pub(crate) executor: Executor,
+    pub(crate) revokes: Arc<Revokes>,
+    pub(crate) requests: Arc<Requests>,
+    /// The commands of remote control.
+    pub(crate) commands: Commands,
+    /// What is told when another worker comes or goes.
+    pub(crate) handlers: Handlers,
+    /// The other workers.
+    pub(crate) cluster: Cluster,
+    pub(crate) heart: Mutex<Machine>,
+    pub(crate) started: Instant,
+    pub(crate) shutdown: ShutdownHandle,
+    pub(crate) lost: mpsc::UnboundedSender<(u64, Error)>,
+    /// How often a connection was opened.
+    pub(crate) generation: AtomicU64,
+    /// Everything was built anew because nothing came, and nothing has come since.
+    pub(crate) cured: AtomicBool,
+    pub(crate) clock: Arc<LamportClock>,
+    /// The queues that are consumed; remote control changes them.
+    pub(crate) queues: Mutex<Vec<TaskQueue>>,
+    /// Who consumes them, while somebody does.
+    pub(crate) intake: Mutex<Option<mpsc::UnboundedSender<Change>>>,
+    pub(crate) connection: Mutex<Option<Arc<dyn Connection>>>,
+    pub(crate) listener: tokio::sync::Mutex<Option<Listener>>,
+}
+
+/// Where the parts that serve one connection tell that it is lost.
+#[derive(Clone)]
+pub(crate) struct Losses {
+    generation: u64,
+    lost: mpsc::UnboundedSender<(u64, Error)>,
+}
+
+impl Losses {
+    pub(crate) fn tell(&self, error: Error) {
+        let _ = self.lost.send((self.generation, error));
+    }
+}
+
+impl Consumer {
+    /// The worker's name, `celery@host`.
+    pub fn hostname(&self) -> &str {
+        &self.settings.hostname
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The logical clock of everything that it sends.
+    pub fn clock(&self) -> &Arc<LamportClock> {
+        &self.clock
+    }
+
+    /// What sends its events.
+    pub fn events(&self) -> &Arc<Dispatcher> {
+        &self.tracer.events
+    }
+
+    /// What it has done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The other workers that it knows of.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Tells it to end.
+    pub fn shutdown(&self) -> &ShutdownHandle {
+        &self.shutdown
+    }
+
+    /// The connection that consumes.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] while there is none.
+    pub fn connection(&self) -> Result<Arc<dyn Connection>, Error> {
+        let connection = lock(&self.connection).clone();
+        connection.ok_or_else(|| Error::Lost("not connected".to_owned()))
+    }
+
+    /// From now on this connection consumes; what is told of earlier ones does not count.
+    pub(crate) fn set_connection(&self, connection: Arc<dyn Connection>) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        *lock(&self.connection) = Some(connection);
+    }
+
+    pub(crate) fn losses(&self) -> Losses {
+        Losses { generation: self.generation.load(Ordering::Acquire), lost: self.lost.clone() }
+    }
+
+    /// Declares a queue and takes what comes from it, by the one session that all such queues share.
+    pub(crate) async fn listen(&self, topology: &Topology, queue: &str) -> Result<Mailbox, Error> {
+        let connection = self.connection()?;
+        let mut slot = self.listener.lock().await;
+        let listener = match slot.take() {
+            Some(listener) => listener,
+            None => Listener::open(&*connection, self.losses()).await?,
+        };
+        slot.insert(listener).listen(&*connection, topology, queue).await
+    }
+
+    pub(crate) async fn close_listener(&self) {
+        let listener = self.listener.lock().await.take();
+        if let Some(listener) = listener {
+            listener.close().await;
+        }
+    }
+
+    /// How many deliveries may be unsettled, before those that wait for their time; 0 is no limit.
+    pub(crate) fn prefetch(&self) -> u16 {
+        self.settings.prefetch_of(self.executor.concurrency())
+    }
+
+    /// Has the intake do something; false while there is none.
+    pub(crate) fn change(&self, change: Change) -> bool {
+        lock(&self.intake).as_ref().is_some_and(|intake| intake.send(change).is_ok())
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

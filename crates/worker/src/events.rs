@@ -1,0 +1,317 @@
+//! The step that sends monitoring events, and the dispatcher that everybody tells them to
+//! (`celery/events/dispatcher.py`).
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_broker::{Address, Error, Exchange, ExchangeKind, Line, Published, Topology};
+use celeriac_protocol::codec::Serializer;
+use celeriac_protocol::event::Event;
+use celeriac_protocol::{LamportClock, Map, Value};
+use chrono::{Local, Offset};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::backoff::Backoff;
+use crate::blueprint::{Include, Step};
+use crate::consumer::Consumer;
+use crate::counters::Counter;
+use crate::pidbox;
+use crate::request::Facts;
+use crate::trace::now;
+
+/// How many events travel in one message at most.
+const BATCH: usize = 100;
+/// How many events are kept while they cannot be sent; the oldest go first.
+const LIMIT: usize = 10_000;
+/// How long the last events may take to leave at the end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Sends events. Those of tasks are gathered and travel together; each kind's first word is its group, and groups
+/// can be switched off.
+pub struct Dispatcher {
+    hostname: Arc<str>,
+    clock: Arc<LamportClock>,
+    line: Arc<Line>,
+    exchange: Topology,
+    serializer: Serializer,
+    enabled: bool,
+    /// The groups that are sent; all when absent.
+    groups: RwLock<Option<BTreeSet<String>>>,
+    /// What `groups` says of the group `task`.
+    tasks: AtomicBool,
+    utcoffset: AtomicI64,
+    buffer: Mutex<VecDeque<Event>>,
+    soon: Notify,
+    end: Notify,
+    /// Events that were dropped because they could not be sent.
+    pub(crate) dropped: Counter,
+}
+
+/// What a dispatcher needs to know.
+pub(crate) struct DispatcherSettings {
+    pub(crate) hostname: Arc<str>,
+    /// `event_exchange`.
+    pub(crate) exchange: String,
+    /// `event_serializer`.
+    pub(crate) serializer: Serializer,
+    /// Whether anything is sent at all.
+    pub(crate) enabled: bool,
+    /// Whether the events of tasks are (`worker_send_task_events`).
+    pub(crate) task_events: bool,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(settings: DispatcherSettings, clock: Arc<LamportClock>, line: Arc<Line>) -> Self {
+        let DispatcherSettings { hostname, exchange, serializer, enabled, task_events } = settings;
+        let groups = (!task_events).then(|| BTreeSet::from(["worker".to_owned()]));
+        Dispatcher {
+            hostname,
+            clock,
+            line,
+            exchange: Topology {
+                exchanges: vec![Exchange::new(exchange, ExchangeKind::Topic)],
+                ..Topology::default()
+            },
+            serializer,
+            enabled,
+            groups: RwLock::new(groups),
+            tasks: AtomicBool::new(enabled && task_events),
+            utcoffset: AtomicI64::new(utcoffset()),
+            buffer: Mutex::default(),
+            soon: Notify::new(),
+            end: Notify::new(),
+            dropped: Counter::default(),
+        }
+    }
+
+    /// Whether events of this group are sent.
+    pub fn sends(&self, group: &str) -> bool {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        self.enabled && groups.as_ref().is_none_or(|groups| groups.contains(group))
+    }
+
+    /// Whether events of tasks are sent.
+    pub fn wants_tasks(&self) -> bool {
+        self.tasks.load(Ordering::Relaxed)
+    }
+
+    /// Has events of a group sent from now on; whether they were not before.
+    pub fn enable(&self, group: &str) -> bool {
+        self.change(|groups| groups.as_mut().is_some_and(|groups| groups.insert(group.to_owned())))
+    }
+
+    /// Has events of a group not sent any more; whether they were before.
+    pub fn disable(&self, group: &str) -> bool {
+        self.change(|groups| {
+            let known = || ["task", "worker"].map(str::to_owned).into();
+            groups.get_or_insert_with(known).remove(group)
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Option<BTreeSet<String>>) -> bool) -> bool {
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut groups);
+        let tasks = self.enabled && groups.as_ref().is_none_or(|groups| groups.contains("task"));
+        self.tasks.store(tasks, Ordering::Relaxed);
+        changed
+    }
+
+    /// Sends an event soon, together with others; kept, within bounds, while the broker is away.
+    pub fn send(&self, kind: impl Into<Cow<'static, str>>, fields: Map) {
+        let event = self.event(kind.into(), fields);
+        if self.sends(event.group()) {
+            self.push(event);
+        }
+    }
+
+    /// Sends an event of a task, which says more in the fields that `fill` adds.
+    pub(crate) fn task(&self, kind: &'static str, facts: &Facts, fill: impl FnOnce(&mut Map)) {
+        if !self.wants_tasks() || !facts.task.sends_events() {
+            return;
+        }
+        let mut fields = Map::with_capacity(12);
+        fields.insert("uuid", facts.headers.id.as_str());
+        fill(&mut fields);
+        self.push(self.event(Cow::Borrowed(kind), fields));
+    }
+
+    /// Publishes an event at once; what fails is not kept.
+    ///
+    /// # Errors
+    /// Those of [`Line::publish_to`].
+    pub async fn publish(&self, kind: impl Into<Cow<'static, str>>, fields: Map) -> Result<(), Error> {
+        self.publish_now(kind.into(), fields, false).await.map(drop)
+    }
+
+    /// Publishes an event at once, and tells whether anybody hears it.
+    pub(crate) async fn publish_mandatory(
+        &self,
+        kind: &'static str,
+        fields: Map,
+    ) -> Result<Published, Error> {
+        self.publish_now(Cow::Borrowed(kind), fields, true).await
+    }
+
+    async fn publish_now(
+        &self,
+        kind: Cow<'static, str>,
+        fields: Map,
+        mandatory: bool,
+    ) -> Result<Published, Error> {
+        let event = self.event(kind, fields);
+        if !self.sends(event.group()) {
+            return Ok(Published::Accepted);
+        }
+        self.utcoffset.store(utcoffset(), Ordering::Relaxed);
+        let routing_key = event.routing_key();
+        self.transmit(&routing_key, event.into_value(), mandatory).await
+    }
+
+    fn event(&self, kind: Cow<'static, str>, fields: Map) -> Event {
+        Event {
+            kind,
+            hostname: self.hostname.to_string(),
+            utcoffset: Some(self.utcoffset.load(Ordering::Relaxed) as f64),
+            pid: Some(std::process::id().into()),
+            clock: Some(self.clock.forward()),
+            timestamp: now(),
+            fields,
+        }
+    }
+
+    fn push(&self, event: Event) {
+        let mut buffer = self.buffer();
+        if buffer.len() >= LIMIT {
+            buffer.pop_front();
+            self.dropped.count();
+        }
+        buffer.push_back(event);
+        let first = buffer.len() == 1;
+        drop(buffer);
+        if first {
+            self.soon.notify_one();
+        }
+    }
+
+    /// Sends what is gathered until it is told to end.
+    async fn run(&self) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        loop {
+            tokio::select! {
+                biased;
+                () = self.end.notified() => break,
+                () = self.soon.notified() => {}
+            }
+            while let Err(error) = self.flush().await {
+                tracing::debug!("events wait: {error}");
+                tokio::select! {
+                    () = self.end.notified() => return,
+                    () = tokio::time::sleep(backoff.next()) => {}
+                }
+            }
+            backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        }
+        if tokio::time::timeout(PATIENCE, self.flush()).await.is_err() {
+            tracing::debug!("the last events could not be sent");
+        }
+    }
+
+    /// Sends all that is gathered, the events of one group in messages of their own.
+    async fn flush(&self) -> Result<(), Error> {
+        loop {
+            let batch = self.take();
+            let Some(first) = batch.first() else { return Ok(()) };
+            let routing_key = format!("{}.multi", first.group());
+            let body = Value::List(batch.iter().cloned().map(Event::into_value).collect());
+            if let Err(error) = self.transmit(&routing_key, body, false).await {
+                self.put_back(batch);
+                return Err(error);
+            }
+        }
+    }
+
+    /// Some events of one group, those that waited longest.
+    fn take(&self) -> Vec<Event> {
+        let mut buffer = self.buffer();
+        let Some(first) = buffer.front() else { return Vec::new() };
+        let group = first.group();
+        let count = buffer.iter().take(BATCH).take_while(|event| event.group() == group).count();
+        buffer.drain(..count).collect()
+    }
+
+    fn put_back(&self, batch: Vec<Event>) {
+        let mut buffer = self.buffer();
+        for event in batch.into_iter().rev() {
+            if buffer.len() >= LIMIT {
+                self.dropped.count();
+            } else {
+                buffer.push_front(event);
+            }
+        }
+    }
+
+    async fn transmit(&self, routing_key: &str, body: Value, mandatory: bool) -> Result<Published, Error> {
+        let headers = Map::from_iter([("hostname", Value::from(&*self.hostname))]);
+        let message = match pidbox::message(headers, &body, self.serializer) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::error!("an event cannot be encoded: {error}");
+                return Ok(Published::Accepted);
+            }
+        };
+        let exchange = self.exchange.exchanges[0].name.as_str();
+        let address = Address { mandatory, ..Address::exchange(exchange, routing_key) };
+        self.line.publish_to(&self.exchange, &address, message).await
+    }
+
+    fn buffer(&self) -> MutexGuard<'_, VecDeque<Event>> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hours west of Greenwich, as Python's `time.timezone // 3600` (`celery/utils/time.py`, `utcoffset`).
+fn utcoffset() -> i64 {
+    i64::from(-Local::now().offset().fix().local_minus_utc()).div_euclid(3600)
+}
+
+/// Runs the dispatcher.
+#[derive(Default)]
+pub(crate) struct Events {
+    running: Option<(Arc<Dispatcher>, JoinHandle<()>)>,
+}
+
+#[async_trait]
+impl Step for Events {
+    fn label(&self) -> &'static str {
+        "Events"
+    }
+
+    fn requires(&self) -> &'static [&'static str] {
+        &["Connection"]
+    }
+
+    fn include(&self, consumer: &Consumer) -> Include {
+        Include::when(consumer.events().enabled, "no events, gossip nor heartbeats are wanted")
+    }
+
+    async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
+        let dispatcher = consumer.events().clone();
+        let running = dispatcher.clone();
+        // What was gathered while the broker was away goes first.
+        dispatcher.soon.notify_one();
+        self.running = Some((dispatcher, tokio::spawn(async move { running.run().await })));
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        if let Some((dispatcher, running)) = self.running.take() {
+            dispatcher.end.notify_one();
+            let _ = running.await;
+        }
+    }
+}

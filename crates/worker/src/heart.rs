@@ -1,0 +1,107 @@
+//! The step that tells the others that this worker is there; when and what is `celeriac_cluster::heart`'s.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_broker::{Error, Published};
+use celeriac_cluster::heart::{Input, Load};
+use tokio::task::JoinHandle;
+
+use crate::blueprint::{Include, Step};
+use crate::consumer::{Consumer, lock};
+use crate::request::Stage;
+use crate::trace::now;
+
+/// How long the last word may take to leave.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Sends `worker-online`, `worker-heartbeat` and `worker-offline`.
+#[derive(Default)]
+pub(crate) struct Heart {
+    beating: Option<(Arc<Consumer>, JoinHandle<()>)>,
+    /// It was said that nobody listens.
+    unheard: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Step for Heart {
+    fn label(&self) -> &'static str {
+        "Heart"
+    }
+
+    fn requires(&self) -> &'static [&'static str] {
+        &["Events"]
+    }
+
+    fn include(&self, consumer: &Consumer) -> Include {
+        Include::when(consumer.settings.heartbeat, "--without-heartbeat")
+    }
+
+    async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
+        beat(consumer, Input::Start).await?;
+        let (beating, unheard) = (consumer.clone(), self.unheard.clone());
+        let beating = tokio::spawn(async move {
+            loop {
+                let due = lock(&beating.heart).next_timeout().unwrap_or(f64::MAX);
+                // The wall clock may jump: look again soon.
+                let wait =
+                    (due - now()).clamp(0.0, beating.settings.heartbeat_interval.as_secs_f64().max(0.5));
+                tokio::time::sleep(Duration::from_secs_f64(wait)).await;
+                // What cannot leave now is not sent later: it would say that the worker is there when it is not.
+                let sent = tokio::time::timeout(PATIENCE, beat(&beating, Input::Tick)).await;
+                match sent {
+                    Ok(Ok(Some(Published::Returned))) => tell_unheard(&beating, &unheard),
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => tracing::debug!("a heartbeat could not be sent: {error}"),
+                    Err(_) => tracing::debug!("a heartbeat could not be sent within {PATIENCE:?}"),
+                }
+            }
+        });
+        self.beating = Some((consumer.clone(), beating));
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        if let Some((consumer, beating)) = self.beating.take() {
+            beating.abort();
+            let _ = beating.await;
+            if tokio::time::timeout(PATIENCE, beat(&consumer, Input::Stop)).await.is_err() {
+                tracing::debug!("the others are not told that this worker goes");
+            }
+        }
+    }
+}
+
+/// Publishes what the heart has to say now, if anything.
+pub(crate) async fn beat(consumer: &Consumer, input: Input) -> Result<Option<Published>, Error> {
+    let beat = lock(&consumer.heart).handle(input, load(consumer), now());
+    match beat {
+        Some(beat) => consumer.events().publish_mandatory(beat.kind, beat.fields).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+fn load(consumer: &Consumer) -> Load {
+    Load {
+        active: consumer.requests.at(Stage::Active).len() as u64,
+        processed: consumer.counters.started.value(),
+        loadavg: loadavg().unwrap_or_default(),
+    }
+}
+
+/// The system's load, where it can be read.
+fn loadavg() -> Option<[f64; 3]> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    let mut loads = text.split(' ').map_while(|load| load.parse().ok());
+    Some([loads.next()?, loads.next()?, loads.next()?])
+}
+
+/// A worker that gossips hears itself, unless somebody removed the binding.
+fn tell_unheard(consumer: &Consumer, told: &AtomicBool) {
+    if consumer.settings.gossip && !told.swap(true, Ordering::Relaxed) {
+        tracing::warn!("nobody hears the heartbeats of this worker: nothing is bound to the event exchange");
+    }
+}

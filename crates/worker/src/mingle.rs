@@ -1,0 +1,141 @@
+//! The step that syncs with the neighbours before tasks are taken (`celery/worker/consumer/mingle.py`); what is
+//! told and taken over is `celeriac_cluster::mingle`'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_broker::{Address, Error, Published};
+use celeriac_cluster::mingle;
+use celeriac_protocol::codec::Accept;
+use celeriac_protocol::control::{self, ReplyTo, Request};
+use celeriac_protocol::{Map, Value};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::blueprint::{Include, Step};
+use crate::consumer::Consumer;
+use crate::listener::Mailbox;
+use crate::pidbox;
+use crate::trace::now;
+
+/// How long neighbours have to answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Asks the neighbours for their clocks and revokes.
+#[derive(Default)]
+pub(crate) struct Mingle;
+
+#[async_trait]
+impl Step for Mingle {
+    fn label(&self) -> &'static str {
+        "Mingle"
+    }
+
+    fn requires(&self) -> &'static [&'static str] {
+        &["Events"]
+    }
+
+    fn include(&self, consumer: &Consumer) -> Include {
+        Include::when(consumer.settings.mingle, "--without-mingle")
+    }
+
+    async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
+        tracing::info!("mingle: searching for neighbors");
+        let replies = send_hello(consumer).await?;
+        let hostname = consumer.hostname();
+        let synced = consumer
+            .revokes
+            .change_ids(|revoked| mingle::merge(hostname, replies, &consumer.clock, revoked, now()));
+        for (node, error) in &synced.errors {
+            tracing::error!("mingle: sync with {node} failed: {error}");
+        }
+        if synced.replied == 0 {
+            tracing::info!("mingle: all alone");
+        } else {
+            tracing::info!("mingle: sync with {} nodes", synced.nodes);
+            tracing::info!("mingle: sync complete");
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self) {}
+}
+
+/// Asks, and gathers what comes back; nobody is waited for where nobody can answer.
+async fn send_hello(consumer: &Arc<Consumer>) -> Result<Vec<(String, Value)>, Error> {
+    let settings = &consumer.settings.control;
+    let (oid, ticket) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+    let reply_box = pidbox::reply_box(settings, &oid);
+    let mut mailbox = consumer.listen(&reply_box, &reply_box.queues[0].name).await?;
+    let published = publish_hello(consumer, &oid, &ticket).await;
+    let replies = match published {
+        Ok(Published::Accepted) => gather(consumer, &mut mailbox, &ticket).await,
+        Ok(Published::Returned) => Vec::new(),
+        Err(error) => {
+            mailbox.close().await;
+            return Err(error);
+        }
+    };
+    mailbox.close().await;
+    Ok(replies)
+}
+
+async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<Published, Error> {
+    let settings = &consumer.settings.control;
+    let exchange = pidbox::requests(settings);
+    let request = Request {
+        method: "hello".to_owned(),
+        arguments: mingle::hello(consumer.hostname(), &consumer.revokes.ids(), monotonic()),
+        ticket: Some(ticket.to_owned()),
+        reply_to: Some(ReplyTo {
+            exchange: control::reply_exchange(&settings.exchange),
+            routing_key: oid.to_owned(),
+        }),
+        ..Request::default()
+    };
+    let headers = Map::from_iter([
+        ("clock", consumer.clock.forward().into()),
+        ("expires", Value::Float(now() + TIMEOUT.as_secs_f64())),
+    ]);
+    let message = pidbox::message(headers, &request.into_value(), settings.serializer)
+        .map_err(|error| Error::NotAccepted(error.to_string()))?;
+    let address = Address::exchange(&exchange.exchanges[0].name, "").mandatory();
+    consumer.tracer.producer.line().publish_to(&exchange, &address, message).await
+}
+
+/// The answers that come in time, by node.
+async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str) -> Vec<(String, Value)> {
+    let deadline = Instant::now() + TIMEOUT;
+    let mut replies = Vec::new();
+    while let Ok(Some(delivery)) = timeout_at(deadline, mailbox.recv()).await {
+        let tag = delivery.tag;
+        let headers = &delivery.message.headers;
+        if headers.get("ticket").and_then(Value::as_str).is_none_or(|of| of == ticket) {
+            if let Some(Value::Int(clock)) = headers.get("clock") {
+                consumer.clock.adjust(clock.unsigned_abs());
+            }
+            match pidbox::body(delivery.message, &Accept::default()) {
+                Ok(Value::Map(reply)) => {
+                    tracing::debug!(
+                        "mingle: processing reply from {}",
+                        reply.iter().map(|(node, _)| node).collect::<String>()
+                    );
+                    replies.extend(reply.into_iter().map(|(node, value)| (node.into_owned(), value)));
+                }
+                Ok(_) => tracing::error!("mingle: a reply is no dict"),
+                Err(error) => tracing::error!("mingle: cannot decode a reply: {error}"),
+            }
+        }
+        if mailbox.done(tag).await.is_err() {
+            break;
+        }
+    }
+    replies
+}
+
+/// This host's monotonic clock in seconds, as Python's `time.monotonic()`.
+pub(crate) fn monotonic() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
