@@ -2,11 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use celeriac_broker::{Line, Transport};
-use celeriac_protocol::{Signature, Value};
+use celeriac_protocol::{LamportClock, Signature, Value};
 use celeriac_results::ResultStore;
 use celeriac_worker::{Call, NativeTask, Producer, Registry, SendError, Settings, Worker};
 use uuid::Uuid;
 
+use crate::control::Control;
+use crate::events::{Receiver, SentEvent};
 use crate::{AsyncResult, Config, ConfigError, TaskCall, connect};
 
 /// A program's tasks and settings: it sends calls and makes workers. Cheap to clone.
@@ -23,6 +25,7 @@ struct Inner {
     transport: Arc<dyn Transport>,
     store: Arc<dyn ResultStore>,
     producer: Arc<Producer>,
+    clock: Arc<LamportClock>,
 }
 
 /// An app that is being put together; [`App::builder`] starts.
@@ -70,7 +73,8 @@ impl AppBuilder {
         let line = Arc::new(Line::new(transport.clone()));
         let store = connect::result_store(&config, &line)?;
         let producer = Arc::new(Producer::new(line, config.producer_settings()?));
-        Ok(App(Arc::new(Inner { name, config, registry, settings, transport, store, producer })))
+        let clock = Arc::default();
+        Ok(App(Arc::new(Inner { name, config, registry, settings, transport, store, producer, clock })))
     }
 }
 
@@ -115,6 +119,22 @@ impl App {
         &self.0.settings
     }
 
+    /// The logical clock that its messages carry.
+    pub fn clock(&self) -> &Arc<LamportClock> {
+        &self.0.clock
+    }
+
+    /// Remote control of the workers: `app.control().revoke(["some-id"]).await?`.
+    pub fn control(&self) -> Control {
+        Control::new(self.clone())
+    }
+
+    /// What the workers and clients tell as it happens. Nothing is opened before the first
+    /// [`next`](Receiver::next).
+    pub fn events(&self) -> Receiver {
+        Receiver::new(self.clone())
+    }
+
     /// An app with the same tasks and other settings, and connections of its own.
     ///
     /// # Errors
@@ -142,7 +162,11 @@ impl App {
                 answer_to(link, reply_to.as_deref(), &**store).await?;
             }
         }
+        let sent = config.task_send_sent_event.then(|| SentEvent::new(self, &id, &mut call));
         producer.send(id.clone(), call).await?;
+        if let Some(event) = sent {
+            event.publish(self).await;
+        }
         Ok(AsyncResult::new(id, store.clone(), ignored))
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use celeriac_broker::{Queue, QueueKind};
 use celeriac_protocol::codec::{Accept, Compression, Serializer};
-use celeriac_worker::{ProducerSettings, Queues, Settings};
+use celeriac_worker::{ControlSettings, EventSettings, ProducerSettings, Queues, Settings};
 
 use crate::ConfigError;
 use crate::origin::{host, origin};
@@ -83,6 +83,40 @@ pub struct Config {
     pub worker_cancel_long_running_tasks_on_connection_loss: bool,
     /// Whether workers answer remote control commands.
     pub worker_enable_remote_control: bool,
+    /// Whether workers send events of tasks (`-E`).
+    pub worker_send_task_events: bool,
+    /// Whether workers ignore rate limits.
+    pub worker_disable_rate_limits: bool,
+    /// Whether remote control may restart the pools.
+    pub worker_pool_restarts: bool,
+    /// Whether whoever sends a call sends an event of it, `task-sent`.
+    pub task_send_sent_event: bool,
+
+    /// The namespace of remote control: its exchange is `celery.pidbox`.
+    pub control_exchange: String,
+    /// How long requests and replies wait in their queues.
+    pub control_queue_ttl: Duration,
+    /// How long these queues may be unused before they go.
+    pub control_queue_expires: Duration,
+    /// Whether only the connection that declares them may use them.
+    pub control_queue_exclusive: bool,
+    /// Whether they outlive the broker.
+    pub control_queue_durable: bool,
+
+    /// The exchange of events.
+    pub event_exchange: String,
+    /// What the names of their queues start with.
+    pub event_queue_prefix: String,
+    /// How long events wait in a queue.
+    pub event_queue_ttl: Duration,
+    /// How long these queues may be unused before they go.
+    pub event_queue_expires: Duration,
+    /// Whether only the connection that declares them may use them.
+    pub event_queue_exclusive: bool,
+    /// Whether they outlive the broker.
+    pub event_queue_durable: bool,
+    /// How events are encoded.
+    pub event_serializer: String,
 }
 
 /// `task_publish_retry_policy`.
@@ -129,6 +163,22 @@ impl Default for Config {
             worker_eta_task_limit: None,
             worker_cancel_long_running_tasks_on_connection_loss: false,
             worker_enable_remote_control: true,
+            worker_send_task_events: false,
+            worker_disable_rate_limits: false,
+            worker_pool_restarts: false,
+            task_send_sent_event: false,
+            control_exchange: "celery".to_owned(),
+            control_queue_ttl: Duration::from_secs(300),
+            control_queue_expires: Duration::from_secs(10),
+            control_queue_exclusive: false,
+            control_queue_durable: false,
+            event_exchange: "celeryev".to_owned(),
+            event_queue_prefix: "celeryev".to_owned(),
+            event_queue_ttl: Duration::from_secs(5),
+            event_queue_expires: Duration::from_secs(60),
+            event_queue_exclusive: false,
+            event_queue_durable: false,
+            event_serializer: "json".to_owned(),
         }
     }
 }
@@ -161,6 +211,12 @@ impl Config {
             eta_task_limit: self.worker_eta_task_limit.unwrap_or(defaults.eta_task_limit),
             cancel_on_connection_loss: self.worker_cancel_long_running_tasks_on_connection_loss,
             enable_remote_control: self.worker_enable_remote_control,
+            task_events: self.worker_send_task_events,
+            disable_rate_limits: self.worker_disable_rate_limits,
+            pool_restarts: self.worker_pool_restarts,
+            events: self.event_settings()?,
+            control: self.control_settings()?,
+            ..defaults
         })
     }
 
@@ -200,6 +256,31 @@ impl Config {
         })
     }
 
+    fn control_settings(&self) -> Result<ControlSettings, ConfigError> {
+        never_both("control_queue_durable", self.control_queue_durable, self.control_queue_exclusive)?;
+        Ok(ControlSettings {
+            exchange: self.control_exchange.clone(),
+            queue_ttl: self.control_queue_ttl,
+            queue_expires: self.control_queue_expires,
+            queue_exclusive: self.control_queue_exclusive,
+            queue_durable: self.control_queue_durable,
+            serializer: serializer("task_serializer", &self.task_serializer)?,
+        })
+    }
+
+    fn event_settings(&self) -> Result<EventSettings, ConfigError> {
+        never_both("event_queue_durable", self.event_queue_durable, self.event_queue_exclusive)?;
+        Ok(EventSettings {
+            exchange: self.event_exchange.clone(),
+            queue_prefix: self.event_queue_prefix.clone(),
+            queue_ttl: self.event_queue_ttl,
+            queue_expires: self.event_queue_expires,
+            queue_exclusive: self.event_queue_exclusive,
+            queue_durable: self.event_queue_durable,
+            serializer: serializer("event_serializer", &self.event_serializer)?,
+        })
+    }
+
     fn queues(&self) -> Queues {
         let known = if self.task_queues.is_empty() {
             vec![Queue {
@@ -217,6 +298,15 @@ impl Config {
             known,
         }
     }
+}
+
+/// An exclusive queue goes with its connection, so it cannot be durable too (`celery/app/control.py`).
+fn never_both(setting: &'static str, durable: bool, exclusive: bool) -> Result<(), ConfigError> {
+    if durable && exclusive {
+        let reason = "a queue cannot be both durable and exclusive".to_owned();
+        return Err(ConfigError::Setting { setting, reason });
+    }
+    Ok(())
 }
 
 fn accept(setting: &'static str, names: &[String]) -> Result<Accept, ConfigError> {

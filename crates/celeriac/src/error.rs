@@ -70,3 +70,26 @@ impl ResultError {
         }
     }
 }
+
+/// Why workers could not be asked or told.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ControlError {
+    /// The arguments cannot be encoded; nothing was sent.
+    #[error("the arguments of {method} cannot be encoded: {reason}")]
+    Encode {
+        /// The command.
+        method: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The broker did not do it; the request may or may not have arrived.
+    #[error(transparent)]
+    Broker(#[from] celeriac_broker::Error),
+}
+
+impl ControlError {
+    /// Whether asking again may help.
+    pub fn is_recoverable(&self) -> bool {
+        matches!(self, ControlError::Broker(error) if error.is_recoverable())
+    }
+}

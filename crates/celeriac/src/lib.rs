@@ -26,7 +26,7 @@
 //!
 //! [`task`] makes a function a task, [`TaskCall`] is a call with its options, [`App`] sends calls and makes
 //! workers, [`AsyncResult`] waits, [`Config`] has Celery's settings. A task is told of its call by [`Task`] and
-//! fails with a [`TaskError`].
+//! fails with a [`TaskError`]. [`control`] asks workers and tells them what to do, [`events`] listens to them.
 
 mod app;
 mod async_result;
@@ -36,9 +36,12 @@ mod call;
 pub mod cli;
 mod config;
 pub mod connect;
+pub mod control;
 mod error;
+pub mod events;
 mod origin;
 mod outcome;
+mod wire;
 
 pub use app::{App, AppBuilder};
 pub use async_result::AsyncResult;
@@ -54,7 +57,7 @@ pub use celeriac_worker::{
     Settings, Shutdown, ShutdownHandle, Task, TaskError, TaskOptions, Worker, WorkerError,
 };
 pub use config::{Config, PublishRetryPolicy};
-pub use error::{ConfigError, ResultError};
+pub use error::{ConfigError, ControlError, ResultError};
 
 /// What the code of [`task`] uses.
 #[doc(hidden)]

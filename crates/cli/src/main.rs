@@ -1,5 +1,6 @@
 //! The command `celeriac`.
 
+mod client;
 mod demo;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Celery's worker, rewritten in Rust.
 #[derive(Debug, Parser)]
-#[command(name = "celeriac", version, arg_required_else_help = true)]
+#[command(name = "celeriac", version, arg_required_else_help = true, after_help = client::HELP)]
 struct Cli {
     /// A Python Celery app.
     #[arg(short = 'A', long, value_name = "APP")]
@@ -44,6 +45,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = client::run(std::env::args_os().collect()) {
+        return code;
+    }
     run(Cli::parse()).unwrap_or_else(|error| {
         eprintln!("celeriac: {error:#}");
         ExitCode::FAILURE

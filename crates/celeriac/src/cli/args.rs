@@ -76,6 +76,12 @@ pub(super) enum Command {
     },
     /// Show the workers that are online.
     Status(Status),
+    /// Ask the workers what they know.
+    Inspect(Remote),
+    /// Tell the workers what to do.
+    Control(Remote),
+    /// Show events as they happen.
+    Events(Events),
 }
 
 #[derive(Debug, Args)]
@@ -269,13 +275,67 @@ pub(super) enum List {
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 pub(super) struct Status {
+    #[command(flatten)]
+    pub asked: Asked,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub(super) struct Remote {
+    /// The command; --list shows them all.
+    #[arg(required_unless_present = "list")]
+    pub command: Option<String>,
+    /// Its arguments.
+    #[arg(value_name = "ARGUMENT")]
+    pub arguments: Vec<String>,
+    /// List the commands.
+    #[arg(long)]
+    pub list: bool,
+    #[command(flatten)]
+    pub asked: Asked,
+}
+
+/// Who is asked, and how the replies are shown.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Remote Control Options")]
+pub(super) struct Asked {
     /// Seconds to wait for another reply.
     #[arg(short, long, default_value = "1", value_name = "SECONDS", value_parser = values::seconds)]
     pub timeout: std::time::Duration,
     /// Names of the workers to ask, with commas.
-    #[arg(short, long, value_parser = values::list)]
+    #[arg(short, long, value_name = "NAMES", value_parser = values::list)]
     pub destination: Option<values::List>,
     /// Print the replies as JSON.
     #[arg(short, long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub(super) struct Events {
+    /// Print each event in a line, instead of the full-screen view.
+    #[arg(short, long)]
+    pub dump: bool,
+    #[arg(short, long, value_name = "CAMERA", hide = true)]
+    pub camera: Option<String>,
+    #[arg(long, hide = true)]
+    detach: bool,
+    #[arg(short = 'F', long, visible_alias = "freq", hide = true)]
+    frequency: Option<f64>,
+    #[arg(short = 'r', long, hide = true)]
+    maxrate: Option<String>,
+    #[arg(short, long, hide = true, value_parser = Level::parse)]
+    loglevel: Option<Level>,
+    #[arg(short = 'f', long, hide = true)]
+    logfile: Option<String>,
+    #[arg(long, hide = true)]
+    pidfile: Option<String>,
+    #[arg(long, hide = true)]
+    uid: Option<String>,
+    #[arg(long, hide = true)]
+    gid: Option<String>,
+    #[arg(long, hide = true)]
+    umask: Option<String>,
+    #[arg(long, hide = true)]
+    executable: Option<String>,
 }

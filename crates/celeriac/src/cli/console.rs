@@ -1,5 +1,6 @@
 //! What a command shows on standard output.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 /// Standard output, plain or in colours.
@@ -29,6 +30,18 @@ impl Console {
     pub fn paint(self, text: &str, colour: &str) -> String {
         if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// The text without what would steer a terminal: other people's words, as they may be shown.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    let steers = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let shown = text
+        .chars()
+        .map(|char| if steers(char) { char.escape_default().to_string() } else { char.to_string() });
+    Cow::Owned(shown.collect())
 }
 
 /// `1 queue`, `2 queues` (`celery/utils/text.py`, `pluralize`).

@@ -31,9 +31,9 @@ pub(super) enum Error {
     /// No worker answered.
     #[error("No nodes replied within time constraint")]
     NoNodes,
-    /// A control message cannot be encoded.
-    #[error("control message: {0}")]
-    Reply(String),
+    /// The workers could not be asked.
+    #[error(transparent)]
+    Control(#[from] crate::ControlError),
     /// The user said no; nothing was done.
     #[error("Aborted!")]
     Aborted,

@@ -1,5 +1,5 @@
-//! The command line of a program with tasks: `worker`, `call`, `result`, `purge`, `list` and `status`, with the
-//! options, output and exit codes of Celery's own command.
+//! The command line of a program with tasks: `worker`, `call`, `result`, `purge`, `list`, `status`, `inspect`,
+//! `control` and `events`, with the options, output and exit codes of Celery's own command.
 //!
 //! ```no_run
 //! #[celeriac::task(name = "tasks.add")]
@@ -32,25 +32,29 @@
 //! - SIGUSR1: logs what the worker has done so far.
 //!
 //! # Exit codes
-//! 0 done; 1 failed; 2 bad command line; 69 nobody answered `status`; 73 the pidfile is held by a live worker.
+//! 0 done; 1 failed; 2 bad command line; 69 nobody answered `status`, `inspect` or `control`; 73 the pidfile is held by a live worker.
 
 mod args;
 mod banner;
 mod call;
 mod console;
+mod dump;
 mod error;
+mod events;
+mod json;
 mod level;
 mod list;
 mod log;
 mod node;
 mod overrides;
 mod pidfile;
+mod pretty;
 mod purge;
+mod remote;
 mod result;
 mod runtime;
 mod settings;
 mod signals;
-mod status;
 mod unsupported;
 mod values;
 mod worker;
@@ -58,6 +62,7 @@ mod worker;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use celeriac_protocol::control::commands::Kind;
 use clap::Parser;
 
 use self::args::{Cli, Command};
@@ -111,7 +116,10 @@ fn execute(app: App, cli: Cli) -> Result<ExitCode, Error> {
             Command::Result(options) => result::run(&app, console, &options).await,
             Command::Purge(options) => purge::run(&app, console, &options).await,
             Command::List { what: args::List::Bindings } => list::bindings(&app, console).await,
-            Command::Status(options) => status::run(&app, console, &options).await,
+            Command::Status(options) => remote::status(&app, console, options.asked).await,
+            Command::Inspect(options) => remote::run(&app, console, Kind::Inspect, options).await,
+            Command::Control(options) => remote::run(&app, console, Kind::Control, options).await,
+            Command::Events(options) => events::run(&app, console, &options).await,
         };
         app.close().await;
         done

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use celeriac_broker::Connection;
-
 use super::args::Purge;
 use super::console::{Console, plural};
 use super::error::Error;
-use crate::App;
+use crate::{App, control};
 
 /// Erases what waits in the queues, once the user has agreed.
 pub(super) async fn run(app: &App, console: Console, options: &Purge) -> Result<(), Error> {
@@ -27,7 +25,7 @@ pub(super) async fn run(app: &App, console: Console, options: &Purge) -> Result<
         confirm(console, &names)?;
     }
     let connection = app.transport().connect().await?;
-    let erased = erase(&*connection, &queues).await;
+    let erased = control::purge(&*connection, &queues).await;
     connection.close().await;
     let (erased, headline) = (erased?, plural(count, "queue"));
     console.say(&match erased {
@@ -35,21 +33,6 @@ pub(super) async fn run(app: &App, console: Console, options: &Purge) -> Result<
         _ => format!("Purged {erased} {} from {count} known task {headline}.", plural(erased, "message")),
     });
     Ok(())
-}
-
-/// Erases what waits in the queues; a queue that does not exist has nothing.
-pub(super) async fn erase(
-    connection: &dyn Connection,
-    queues: impl IntoIterator<Item = impl AsRef<str>>,
-) -> Result<u64, celeriac_broker::Error> {
-    let mut erased = 0;
-    for queue in queues {
-        erased += match connection.purge(queue.as_ref()).await {
-            Err(celeriac_broker::Error::NotFound(_)) => 0,
-            count => count?,
-        };
-    }
-    Ok(erased)
 }
 
 fn confirm(console: Console, queues: &[&str]) -> Result<(), Error> {

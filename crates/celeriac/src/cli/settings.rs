@@ -63,6 +63,23 @@ pub(super) fn set(config: &mut Config, name: &str, value: &str) -> Result<(), Se
         "worker_cancel_long_running_tasks_on_connection_loss" => {
             flag(&mut config.worker_cancel_long_running_tasks_on_connection_loss, value)
         }
+        "worker_enable_remote_control" => flag(&mut config.worker_enable_remote_control, value),
+        "worker_send_task_events" => flag(&mut config.worker_send_task_events, value),
+        "worker_disable_rate_limits" => flag(&mut config.worker_disable_rate_limits, value),
+        "worker_pool_restarts" => flag(&mut config.worker_pool_restarts, value),
+        "task_send_sent_event" => flag(&mut config.task_send_sent_event, value),
+        "control_exchange" => text(&mut config.control_exchange, value),
+        "control_queue_ttl" => values::seconds(value).map(|time| config.control_queue_ttl = time),
+        "control_queue_expires" => values::seconds(value).map(|time| config.control_queue_expires = time),
+        "control_queue_exclusive" => flag(&mut config.control_queue_exclusive, value),
+        "control_queue_durable" => flag(&mut config.control_queue_durable, value),
+        "event_exchange" => text(&mut config.event_exchange, value),
+        "event_queue_prefix" => text(&mut config.event_queue_prefix, value),
+        "event_queue_ttl" => values::seconds(value).map(|time| config.event_queue_ttl = time),
+        "event_queue_expires" => values::seconds(value).map(|time| config.event_queue_expires = time),
+        "event_queue_exclusive" => flag(&mut config.event_queue_exclusive, value),
+        "event_queue_durable" => flag(&mut config.event_queue_durable, value),
+        "event_serializer" => text(&mut config.event_serializer, value),
         _ => return Err(SettingError::Unknown(name.to_owned())),
     };
     done.map_err(|reason| SettingError::Value { name: name.to_owned(), reason })

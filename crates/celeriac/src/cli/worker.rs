@@ -17,8 +17,8 @@ use super::level::{CRITICAL, Level};
 use super::log::Log;
 use super::pidfile::Pidfile;
 use super::signals::{Ending, Signal};
-use super::{node, overrides, purge, runtime, unsupported};
-use crate::{App, Config, Settings};
+use super::{node, overrides, runtime, unsupported};
+use crate::{App, Config, Settings, control};
 
 /// Runs a worker until a signal ends it.
 pub(super) fn run(
@@ -69,7 +69,7 @@ async fn serve(
     let signals = Signals::listen()?;
     if options.queue.purge {
         let connection = app.transport().connect().await?;
-        let erased = purge::erase(&*connection, settings.consumed()).await;
+        let erased = control::purge(&*connection, settings.consumed()).await;
         connection.close().await;
         match erased? {
             0 => {}

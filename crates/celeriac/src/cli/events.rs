@@ -1,0 +1,21 @@
+//! `events` (`celery/bin/events.py`).
+
+use super::args::Events;
+use super::console::Console;
+use super::dump;
+use super::error::Error;
+use crate::App;
+
+/// Shows events until the user has seen enough.
+///
+/// # Errors
+/// [`Error::Usage`] for what is not built.
+pub(super) async fn run(app: &App, console: Console, options: &Events) -> Result<(), Error> {
+    if options.dump {
+        return dump::run(app, console).await;
+    }
+    if options.camera.is_some() {
+        return Err(Error::Usage("-c: snapshots by a camera are not built yet; see --dump".to_owned()));
+    }
+    Err(Error::Usage("the full-screen view is not built yet; see --dump".to_owned()))
+}

@@ -1,0 +1,208 @@
+//! A request and its replies on the wire (`kombu/pidbox.py`, `Mailbox`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_broker::{
+    Address, Binding, Connection, Error, Event, Exchange, ExchangeKind, Inbox, Prefetch, Published, Queue,
+    Session, Settlement, Subscription, Topology,
+};
+use celeriac_protocol::codec;
+use celeriac_protocol::control::{self, ReplyTo, Request};
+use celeriac_protocol::{Map, Message, Value};
+use celeriac_worker::ControlSettings;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::{BroadcastOptions, Reply};
+use crate::{App, ControlError, wire};
+
+/// How many replies are gathered at most, and how many bytes of them.
+const MAX_REPLIES: usize = 100_000;
+const MAX_BYTES: usize = 256 << 20;
+/// Replies that may lie here unread.
+const PREFETCH: u16 = 100;
+
+/// The exchange that every worker listens to.
+fn requests(settings: &ControlSettings) -> Topology {
+    let name = control::exchange(&settings.exchange);
+    Topology { exchanges: vec![transient(name, ExchangeKind::Fanout)], ..Topology::default() }
+}
+
+/// The same, and a queue for replies.
+fn replies(settings: &ControlSettings, reply_to: &ReplyTo, queue: &str) -> Topology {
+    let mut topology = requests(settings);
+    topology.merge(Topology {
+        exchanges: vec![transient(reply_to.exchange.clone(), ExchangeKind::Direct)],
+        queues: vec![Queue {
+            durable: settings.queue_durable,
+            exclusive: settings.queue_exclusive,
+            auto_delete: !settings.queue_durable,
+            expires: Some(settings.queue_expires),
+            message_ttl: Some(settings.queue_ttl),
+            ..Queue::new(queue)
+        }],
+        bindings: vec![Binding::new(queue, &reply_to.exchange, &reply_to.routing_key)],
+    });
+    topology
+}
+
+fn transient(name: String, kind: ExchangeKind) -> Exchange {
+    Exchange { durable: false, ..Exchange::new(name, kind) }
+}
+
+/// Sends a request and, if they are wanted, gathers the replies.
+pub(super) async fn broadcast(
+    app: &App,
+    method: &str,
+    arguments: Map,
+    options: &BroadcastOptions,
+    heard: impl FnMut(&Reply) + Send,
+) -> Result<Vec<Reply>, ControlError> {
+    let settings = &app.settings().control;
+    let (pattern, matcher) = options.pattern.clone().unzip();
+    let mut request = Request {
+        method: method.to_owned(),
+        arguments,
+        destination: (!options.destination.is_empty()).then(|| options.destination.clone()),
+        pattern,
+        matcher,
+        ticket: None,
+        reply_to: None,
+    };
+    if !options.reply {
+        let message = encode(app, request, options.timeout)?;
+        let address = Address::exchange(control::exchange(&settings.exchange), "");
+        // A connection that was idle may be found lost: one more try, as kombu makes.
+        let line = app.producer().line();
+        match line.publish_to(&requests(settings), &address, message.clone()).await {
+            Err(Error::Lost(_)) => line.publish_to(&requests(settings), &address, message).await?,
+            published => published?,
+        };
+        return Ok(Vec::new());
+    }
+    let ticket = Uuid::new_v4().to_string();
+    let oid = Uuid::new_v4().to_string();
+    let reply_to =
+        ReplyTo { exchange: control::reply_exchange(&settings.exchange), routing_key: oid.clone() };
+    request.ticket = Some(ticket.clone());
+    request.reply_to = Some(reply_to.clone());
+    let message = encode(app, request, options.timeout)?;
+    let queue = control::reply_queue(&oid, &settings.exchange);
+    let topology = replies(settings, &reply_to, &queue);
+    let mut replies = match Replies::open(app, &topology, &queue).await {
+        Err(Error::Lost(_)) => Replies::open(app, &topology, &queue).await?,
+        opened => opened?,
+    };
+    let gathered = replies.ask(app, &ticket, message, options, heard).await;
+    replies.close().await;
+    app.producer().line().notice(&replies.connection, &gathered).await;
+    Ok(gathered?)
+}
+
+fn encode(app: &App, request: Request, timeout: Duration) -> Result<Message, ControlError> {
+    let method = request.method.clone();
+    let body = codec::encode(&request.into_value(), app.settings().control.serializer, None)
+        .map_err(|error| ControlError::Encode { method, reason: error.to_string() })?;
+    let expires =
+        if timeout.is_zero() { Value::Int(0) } else { Value::Float(wire::now() + timeout.as_secs_f64()) };
+    let headers = [("clock", app.clock().forward().into()), ("expires", expires)];
+    // Celery's requests are persistent, though no queue of theirs is.
+    Ok(wire::message(headers.into_iter().collect(), body, 2))
+}
+
+/// A queue for the replies to one request, on the connection that the app publishes by.
+struct Replies {
+    connection: Arc<dyn Connection>,
+    session: Arc<dyn Session>,
+    inbox: Inbox,
+    queue: String,
+}
+
+impl Replies {
+    async fn open(app: &App, topology: &Topology, queue: &str) -> Result<Self, Error> {
+        let line = app.producer().line();
+        let connection = line.connection().await?;
+        let opened = async {
+            connection.declare(topology).await?;
+            let (session, inbox) = connection.open_session(Prefetch::Session(PREFETCH)).await?;
+            session.subscribe(&Subscription::new(queue)).await?;
+            Ok((session, inbox))
+        }
+        .await;
+        line.notice(&connection, &opened).await;
+        let (session, inbox) = opened?;
+        Ok(Replies { connection, session, inbox, queue: queue.to_owned() })
+    }
+
+    async fn ask(
+        &mut self,
+        app: &App,
+        ticket: &str,
+        message: Message,
+        options: &BroadcastOptions,
+        mut heard: impl FnMut(&Reply) + Send,
+    ) -> Result<Vec<Reply>, Error> {
+        let address = Address::exchange(control::exchange(&app.settings().control.exchange), "").mandatory();
+        if self.connection.publish(&address, message).await? == Published::Returned {
+            // There is no mailbox at all: nobody will ever answer.
+            return Ok(Vec::new());
+        }
+        let destinations = options.destination.len();
+        let limit = options.limit.or((destinations > 0).then_some(destinations)).unwrap_or(MAX_REPLIES);
+        let (mut replies, mut bytes) = (Vec::new(), 0);
+        let mut deadline = Instant::now() + options.timeout;
+        while replies.len() < limit.min(MAX_REPLIES) && bytes < MAX_BYTES {
+            let Ok(event) = timeout_at(deadline, self.inbox.recv()).await else { break };
+            let delivery = match event {
+                Some(Event::Delivery(delivery)) => delivery,
+                Some(Event::Lost(error)) => return Err(error),
+                Some(Event::Cancelled { .. }) | None => {
+                    return Err(Error::Lost("the queue of replies is gone".to_owned()));
+                }
+            };
+            self.session.settle(&[Settlement::Ack(delivery.tag)]).await?;
+            let size = delivery.message.body.len();
+            let Some(reply) = read(app, ticket, delivery.message) else { continue };
+            // What is no reply gains nobody more time.
+            deadline = Instant::now() + options.timeout;
+            bytes += size;
+            heard(&reply);
+            replies.push(reply);
+        }
+        Ok(replies)
+    }
+
+    async fn close(&self) {
+        self.session.close().await;
+        // It would go by itself a little later.
+        let _ = self.connection.delete_queue(&self.queue).await;
+    }
+}
+
+/// The reply in a message: one that is not late, answers our request and names its node.
+fn read(app: &App, ticket: &str, message: Message) -> Option<Reply> {
+    let headers = &message.headers;
+    let clock = headers.get("clock").and_then(Value::as_i64).and_then(|clock| u64::try_from(clock).ok());
+    app.clock().adjust(clock.unwrap_or_default());
+    let expires = headers.get("expires").and_then(Value::as_f64).unwrap_or_default();
+    let is_late = expires > 0.0 && wire::now() > expires;
+    let is_ours = headers.get("ticket").is_none_or(|of| of.as_str() == Some(ticket));
+    if is_late || !is_ours {
+        return None;
+    }
+    match wire::decode(message, &app.settings().accept) {
+        Ok(Value::Map(reply)) => {
+            let (node, value) = reply.into_iter().next()?;
+            Some(Reply { node: node.into_owned(), value })
+        }
+        Ok(other) => {
+            tracing::warn!("a reply to remote control must be dict, not {}", other.type_name());
+            None
+        }
+        Err(error) => {
+            tracing::warn!("a reply to remote control cannot be decoded: {error}");
+            None
+        }
+    }
+}

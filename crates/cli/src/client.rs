@@ -1,0 +1,60 @@
+//! Celery's commands for whoever has no tasks of their own: they need a broker, and no app.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use celeriac::App;
+
+/// The commands, for `--help`.
+pub const HELP: &str = "\
+Celery's commands, for Python and celeriac workers alike (celeriac -b URL COMMAND --help):
+  status    Show the workers that are online
+  inspect   Ask the workers what they know
+  control   Tell the workers what to do
+  events    Show events as they happen
+  list      Get information from the broker
+  call      Call a task by name and print its id
+  result    Wait for a task and print what it returned
+  purge     Erase all messages from task queues";
+
+const COMMANDS: [&str; 8] = ["status", "inspect", "control", "events", "list", "call", "result", "purge"];
+
+/// Options before the command whose value is a word of its own.
+const VALUED: [&str; 8] =
+    ["-A", "--app", "-b", "--broker", "--result-backend", "--workdir", "--loader", "--config"];
+
+/// Runs one of these commands, if the first word that is no option is one.
+pub fn run(args: Vec<OsString>) -> Option<ExitCode> {
+    let mut options = Vec::new();
+    let mut words = args.iter().skip(1).map(|word| word.to_string_lossy());
+    let command = loop {
+        let word = words.next()?;
+        if !word.starts_with('-') {
+            break word;
+        }
+        if VALUED.contains(&&*word) {
+            words.next();
+        }
+        options.push(word);
+    };
+    if !COMMANDS.contains(&&*command) {
+        return None;
+    }
+    let given = |short: &str, long: &str| {
+        options.iter().any(|option| option.starts_with(short) || option.starts_with(long))
+    };
+    let broker = given("-b", "--broker") || std::env::var_os("CELERY_BROKER_URL").is_some();
+    if given("-A", "--app") && !broker {
+        eprintln!(
+            "Error: the settings of a Python app cannot be read yet: name its broker by -b or CELERY_BROKER_URL."
+        );
+        return Some(ExitCode::from(2));
+    }
+    Some(match App::builder("celeriac").build() {
+        Ok(app) => celeriac::cli::run(app, args),
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::FAILURE
+        }
+    })
+}
