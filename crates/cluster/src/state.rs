@@ -4,6 +4,8 @@ mod index;
 mod names;
 mod task;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 mod worker;
 

@@ -25,4 +25,9 @@ impl Names {
         self.shared.insert(name.clone());
         name
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.shared.len()
+    }
 }

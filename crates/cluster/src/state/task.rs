@@ -69,6 +69,8 @@ pub struct Task {
     pub root_id: Option<Arc<str>>,
     /// The task that called it.
     pub parent_id: Option<Arc<str>>,
+    /// Clock and time of its latest event, which need not be the last to arrive.
+    pub(super) latest: (u64, f64),
 }
 
 impl Task {
@@ -103,6 +105,7 @@ impl Task {
             routing_key: None,
             root_id: None,
             parent_id: None,
+            latest: (0, 0.0),
         }
     }
 
@@ -114,6 +117,10 @@ impl Task {
         *(if event.subject() == "sent" { &mut self.client } else { &mut self.worker }) = Some(node);
         let state = self.enter(event.subject(), event.timestamp);
         let Event { timestamp, clock, fields, .. } = event;
+        let latest = (clock.unwrap_or_default(), timestamp);
+        if latest > self.latest {
+            self.latest = latest;
+        }
         let retry = state == TaskState::Retry || self.state == TaskState::Retry;
         let late = !retry && precedence(&state) > precedence(&self.state);
         let only_first = late && state == TaskState::Received;

@@ -115,9 +115,9 @@ fn in_order<'a>(tasks: impl Iterator<Item = &'a Task>) -> Vec<&'a Task> {
 ///
 /// kombu's own comparison goes in circles when some events have no clock; this one is a total order.
 fn order(one: &Task, other: &Task) -> Ordering {
-    let clocks = one.clock.cmp(&other.clock);
-    let times = one.timestamp.unwrap_or(0.0).total_cmp(&other.timestamp.unwrap_or(0.0));
+    let clocks = one.latest.0.cmp(&other.latest.0);
+    let times = one.latest.1.total_cmp(&other.latest.1);
     let nodes = one.origin().cmp(&other.origin());
-    let equal = if one.clock == 0 { times.then(nodes) } else { nodes.then(times) };
+    let equal = if one.latest.0 == 0 { times.then(nodes) } else { nodes.then(times) };
     clocks.then(equal).then_with(|| one.uuid.cmp(&other.uuid))
 }
