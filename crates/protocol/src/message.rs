@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
-use crate::Map;
+use crate::codec::{self, Accept, DecodeError};
+use crate::{EncodedBody, Map, Value};
 
 /// What a broker carries: headers, properties, and a body that only its receiver understands.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -11,6 +12,38 @@ pub struct Message {
     pub properties: Properties,
     /// The body as it travels: serialized, perhaps compressed.
     pub body: Bytes,
+}
+
+impl Message {
+    /// A message with an encoded body that is not kept over a restart of the broker, and kombu's defaults otherwise.
+    pub fn transient(headers: Map, body: EncodedBody) -> Self {
+        let properties = Properties {
+            content_type: Some(body.content_type),
+            content_encoding: Some(body.content_encoding),
+            delivery_mode: Some(1),
+            priority: Some(0),
+            ..Properties::default()
+        };
+        Message { headers, properties, body: body.data }
+    }
+
+    /// The body with what is needed to decode it.
+    pub fn encoded_body(&self) -> EncodedBody {
+        EncodedBody {
+            content_type: self.properties.content_type.clone().unwrap_or_default(),
+            content_encoding: self.properties.content_encoding.clone().unwrap_or_default(),
+            compression: self.headers.get("compression").and_then(Value::as_str).map(str::to_owned),
+            data: self.body.clone(),
+        }
+    }
+
+    /// The decoded body.
+    ///
+    /// # Errors
+    /// When its type is not accepted, or it cannot be decoded.
+    pub fn decode(&self, accept: &Accept) -> Result<Value, DecodeError> {
+        codec::decode(&self.encoded_body(), accept)
+    }
 }
 
 /// AMQP 0-9-1's basic properties (section 1.8 of its reference), which kombu's other transports carry too.

@@ -17,7 +17,6 @@ pub use self::command::{Arguments, CommandError, Handler};
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::listener::Mailbox;
-use crate::pidbox;
 use crate::trace::now;
 
 /// The longest that an answer may take to leave.
@@ -62,7 +61,7 @@ impl Step for Control {
 
 /// The node's mailbox; one that is locked or declared otherwise may be an earlier one of ours (405 and 406).
 async fn open(consumer: &Consumer) -> Result<Mailbox, Error> {
-    let topology = pidbox::mailbox(&consumer.settings.control, consumer.hostname());
+    let topology = consumer.settings.control.mailbox(consumer.hostname());
     let deadline = Instant::now() + MAILBOX_TIMEOUT;
     let mut told = false;
     loop {
@@ -128,14 +127,14 @@ async fn handle(consumer: &Arc<Consumer>, delivery: Delivery) {
 }
 
 fn read(consumer: &Consumer, message: Message) -> Result<Request, String> {
-    let body = pidbox::body(message, &consumer.settings.accept).map_err(|error| error.to_string())?;
+    let body = message.decode(&consumer.settings.accept).map_err(|error| error.to_string())?;
     Request::read(body).map_err(|error| error.to_string())
 }
 
 /// Answers go only to the exchange that is made for them: one that does not exist would cost the channel.
 async fn reply(consumer: &Consumer, reply_to: &ReplyTo, ticket: Option<String>, outcome: Value) {
     let settings = &consumer.settings.control;
-    let exchange = pidbox::replies(settings);
+    let exchange = settings.replies();
     if reply_to.exchange != exchange.exchanges[0].name {
         consumer.counters.invalid_control.count();
         return tracing::warn!("an answer is not sent to the foreign exchange {:?}", reply_to.exchange);
@@ -145,7 +144,7 @@ async fn reply(consumer: &Consumer, reply_to: &ReplyTo, ticket: Option<String>, 
         ("ticket", ticket.map_or(Value::Null, Value::from)),
         ("clock", consumer.clock.forward().into()),
     ]);
-    let message = match pidbox::message(headers, &body, settings.serializer) {
+    let message = match settings.message(headers, &body) {
         Ok(message) => message,
         Err(error) => return tracing::error!("a remote control answer cannot be encoded: {error}"),
     };

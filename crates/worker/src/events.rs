@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_broker::{Address, Error, Exchange, ExchangeKind, Line, Published, Topology};
-use celeriac_protocol::codec::Serializer;
+use celeriac_broker::{Address, Error, Line, Published, Topology};
+use celeriac_protocol::codec;
 use celeriac_protocol::event::Event;
-use celeriac_protocol::{LamportClock, Map, Value};
+use celeriac_protocol::{LamportClock, Map, Message, Value};
 use chrono::{Local, Offset};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -20,7 +20,7 @@ use crate::backoff::Backoff;
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::counters::Counter;
-use crate::pidbox;
+use crate::pidbox::EventSettings;
 use crate::request::Facts;
 use crate::trace::now;
 
@@ -37,8 +37,8 @@ pub struct Dispatcher {
     hostname: Arc<str>,
     clock: Arc<LamportClock>,
     line: Arc<Line>,
+    settings: EventSettings,
     exchange: Topology,
-    serializer: Serializer,
     enabled: bool,
     /// The groups that are sent; all when absent.
     groups: RwLock<Option<BTreeSet<String>>>,
@@ -55,10 +55,7 @@ pub struct Dispatcher {
 /// What a dispatcher needs to know.
 pub(crate) struct DispatcherSettings {
     pub(crate) hostname: Arc<str>,
-    /// `event_exchange`.
-    pub(crate) exchange: String,
-    /// `event_serializer`.
-    pub(crate) serializer: Serializer,
+    pub(crate) settings: EventSettings,
     /// Whether anything is sent at all.
     pub(crate) enabled: bool,
     /// Whether the events of tasks are (`worker_send_task_events`).
@@ -67,17 +64,14 @@ pub(crate) struct DispatcherSettings {
 
 impl Dispatcher {
     pub(crate) fn new(settings: DispatcherSettings, clock: Arc<LamportClock>, line: Arc<Line>) -> Self {
-        let DispatcherSettings { hostname, exchange, serializer, enabled, task_events } = settings;
+        let DispatcherSettings { hostname, settings, enabled, task_events } = settings;
         let groups = (!task_events).then(|| BTreeSet::from(["worker".to_owned()]));
         Dispatcher {
             hostname,
             clock,
             line,
-            exchange: Topology {
-                exchanges: vec![Exchange::new(exchange, ExchangeKind::Topic)],
-                ..Topology::default()
-            },
-            serializer,
+            exchange: settings.topology(),
+            settings,
             enabled,
             groups: RwLock::new(groups),
             tasks: AtomicBool::new(enabled && task_events),
@@ -257,15 +251,14 @@ impl Dispatcher {
 
     async fn transmit(&self, routing_key: &str, body: Value, mandatory: bool) -> Result<Published, Error> {
         let headers = Map::from_iter([("hostname", Value::from(&*self.hostname))]);
-        let message = match pidbox::message(headers, &body, self.serializer) {
-            Ok(message) => message,
+        let message = match codec::encode(&body, self.settings.serializer, None) {
+            Ok(body) => Message::transient(headers, body),
             Err(error) => {
                 tracing::error!("an event cannot be encoded: {error}");
                 return Ok(Published::Accepted);
             }
         };
-        let exchange = self.exchange.exchanges[0].name.as_str();
-        let address = Address { mandatory, ..Address::exchange(exchange, routing_key) };
+        let address = Address { mandatory, ..Address::exchange(&self.settings.exchange, routing_key) };
         self.line.publish_to(&self.exchange, &address, message).await
     }
 

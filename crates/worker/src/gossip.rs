@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_broker::{Binding, Delivery, Error, Exchange, ExchangeKind, Queue, Topology};
+use celeriac_broker::{Delivery, Error};
 use celeriac_cluster::gossip::{Action, Config, Gossip as Machine, Input};
 use celeriac_cluster::state::Worker as Member;
-use celeriac_protocol::codec::Accept;
 use celeriac_protocol::{Event, Signature, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -20,7 +19,6 @@ use crate::blueprint::{Include, Step};
 use crate::call::Call;
 use crate::consumer::{Consumer, lock};
 use crate::listener::Mailbox;
-use crate::pidbox;
 use crate::trace::now;
 
 /// How long an event of ours may take to leave.
@@ -89,7 +87,9 @@ impl Step for Gossip {
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
         let config = Config::new(consumer.hostname(), std::process::id());
-        let topology = topology(consumer, &config);
+        let mut topology = consumer.settings.events.listener(&Uuid::new_v4().to_string(), "worker.#");
+        // What was not fetched before the next heartbeat is old news.
+        topology.queues[0].message_ttl = Some(Duration::from_secs_f64(config.heartbeat_interval));
         let mailbox = consumer.listen(&topology, &topology.queues[0].name).await?;
         match &mut *lock(&consumer.cluster.machine) {
             Some(machine) => machine.resume(now()),
@@ -107,24 +107,6 @@ impl Step for Gossip {
             listening.abort();
             let _ = listening.await;
         }
-    }
-}
-
-/// A queue of our own for what workers tell; what nobody fetches soon is old news.
-fn topology(consumer: &Consumer, config: &Config) -> Topology {
-    let settings = &consumer.settings.events;
-    let queue = format!("{}.{}", settings.queue_prefix, Uuid::new_v4());
-    Topology {
-        exchanges: vec![Exchange::new(&settings.exchange, ExchangeKind::Topic)],
-        bindings: vec![Binding::new(&queue, &settings.exchange, "worker.#")],
-        queues: vec![Queue {
-            durable: settings.queue_durable,
-            exclusive: settings.queue_exclusive,
-            auto_delete: !settings.queue_durable,
-            expires: Some(settings.queue_expires),
-            message_ttl: Some(Duration::from_secs_f64(config.heartbeat_interval)),
-            ..Queue::new(queue)
-        }],
     }
 }
 
@@ -153,7 +135,7 @@ async fn listen(consumer: Arc<Consumer>, mut mailbox: Mailbox, mut elections: mp
 
 async fn hear(consumer: &Arc<Consumer>, delivery: Delivery) {
     let Delivery { routing_key, message, .. } = delivery;
-    let body = match pidbox::body(message, &Accept::default()) {
+    let body = match message.decode(&consumer.settings.events.accept) {
         Ok(body) => body,
         Err(error) => {
             consumer.counters.invalid_events.count();

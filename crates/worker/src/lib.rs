@@ -50,9 +50,10 @@ pub use counters::Counters;
 pub use error::{SendError, WorkerError};
 pub use events::Dispatcher;
 pub use gossip::Cluster;
+pub use pidbox::{EventSettings, Pidbox};
 pub use producer::{Producer, ProducerSettings};
 pub use queues::Queues;
-pub use settings::{ControlSettings, EventSettings, Settings};
+pub use settings::Settings;
 pub use shutdown::{Shutdown, ShutdownHandle};
 pub use task::{
     ArgumentError, Failure, NativeTask, Rate, RateError, Registry, RetryOptions, Run, Task, TaskError,

@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use celeriac_broker::{Address, Error, Published};
 use celeriac_cluster::mingle;
-use celeriac_protocol::codec::Accept;
 use celeriac_protocol::control::{self, ReplyTo, Request};
 use celeriac_protocol::{Map, Value};
 use tokio::time::{Instant, timeout_at};
@@ -16,7 +15,6 @@ use uuid::Uuid;
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::listener::Mailbox;
-use crate::pidbox;
 use crate::trace::now;
 
 /// How long neighbours have to answer.
@@ -66,7 +64,7 @@ impl Step for Mingle {
 async fn send_hello(consumer: &Arc<Consumer>) -> Result<Vec<(String, Value)>, Error> {
     let settings = &consumer.settings.control;
     let (oid, ticket) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
-    let reply_box = pidbox::reply_box(settings, &oid);
+    let reply_box = settings.reply_box(&oid);
     let mut mailbox = consumer.listen(&reply_box, &reply_box.queues[0].name).await?;
     let published = publish_hello(consumer, &oid, &ticket).await;
     let replies = match published {
@@ -83,13 +81,13 @@ async fn send_hello(consumer: &Arc<Consumer>) -> Result<Vec<(String, Value)>, Er
 
 async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<Published, Error> {
     let settings = &consumer.settings.control;
-    let exchange = pidbox::requests(settings);
+    let exchange = settings.requests();
     let request = Request {
         method: "hello".to_owned(),
         arguments: mingle::hello(consumer.hostname(), &consumer.revokes.ids(), monotonic()),
         ticket: Some(ticket.to_owned()),
         reply_to: Some(ReplyTo {
-            exchange: control::reply_exchange(&settings.exchange),
+            exchange: control::reply_exchange(&settings.namespace),
             routing_key: oid.to_owned(),
         }),
         ..Request::default()
@@ -98,7 +96,7 @@ async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<P
         ("clock", consumer.clock.forward().into()),
         ("expires", Value::Float(now() + TIMEOUT.as_secs_f64())),
     ]);
-    let message = pidbox::message(headers, &request.into_value(), settings.serializer)
+    let message = settings.message(headers, &request.into_value())
         .map_err(|error| Error::NotAccepted(error.to_string()))?;
     let address = Address::exchange(&exchange.exchanges[0].name, "").mandatory();
     consumer.tracer.producer.line().publish_to(&exchange, &address, message).await
@@ -115,7 +113,7 @@ async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str) -> Vec
             if let Some(Value::Int(clock)) = headers.get("clock") {
                 consumer.clock.adjust(clock.unsigned_abs());
             }
-            match pidbox::body(delivery.message, &Accept::default()) {
+            match delivery.message.decode(&consumer.settings.control.accept) {
                 Ok(Value::Map(reply)) => {
                     tracing::debug!(
                         "mingle: processing reply from {}",

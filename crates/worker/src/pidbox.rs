@@ -1,86 +1,130 @@
-//! Remote control on the wire: its exchanges, queues and messages (`kombu/pidbox.py`).
+//! What remote control and events need of a broker.
+
+use std::time::Duration;
 
 use celeriac_broker::{Binding, Exchange, ExchangeKind, Queue, Topology};
 use celeriac_protocol::codec::{self, Accept, Serializer};
-use celeriac_protocol::{EncodedBody, Map, Message, Properties, Value, control};
+use celeriac_protocol::{Map, Message, Value, control, event};
 
-use crate::settings::ControlSettings;
-
-/// The exchange of requests.
-pub(crate) fn requests(settings: &ControlSettings) -> Topology {
-    let name = control::exchange(&settings.exchange);
-    exchange(Exchange { durable: false, ..Exchange::new(name, ExchangeKind::Fanout) })
+/// How remote control travels (`kombu/pidbox.py`, `Mailbox`).
+#[derive(Debug, Clone)]
+pub struct Pidbox {
+    /// `control_exchange`: what the names of its exchanges and queues are made of.
+    pub namespace: String,
+    /// What its queues are like (`control_queue_ttl`, `control_queue_expires`, ...); their names are set.
+    pub queue: Queue,
+    /// How requests and answers are encoded (`task_serializer`).
+    pub serializer: Serializer,
+    /// Which encodings are read (`accept_content`).
+    pub accept: Accept,
 }
 
-/// The exchange of answers.
-pub(crate) fn replies(settings: &ControlSettings) -> Topology {
-    let name = control::reply_exchange(&settings.exchange);
-    exchange(Exchange { durable: false, ..Exchange::new(name, ExchangeKind::Direct) })
+/// How events travel (`celery/events/event.py`, `receiver.py`).
+#[derive(Debug, Clone)]
+pub struct EventSettings {
+    /// `event_exchange`.
+    pub exchange: String,
+    /// What the queues of those who listen are like (`event_queue_ttl`, `event_queue_expires`, ...); their names start
+    /// with its name (`event_queue_prefix`).
+    pub queue: Queue,
+    /// How events are encoded (`event_serializer`).
+    pub serializer: Serializer,
+    /// Which encodings are read.
+    pub accept: Accept,
 }
 
-/// The queue in which a node gets its requests.
-pub(crate) fn mailbox(settings: &ControlSettings, hostname: &str) -> Topology {
-    queue(requests(settings), settings, control::queue(hostname, &settings.exchange), "")
+impl Default for Pidbox {
+    fn default() -> Self {
+        Pidbox {
+            namespace: "celery".to_owned(),
+            queue: Queue {
+                expires: Some(Duration::from_secs(10)),
+                message_ttl: Some(Duration::from_secs(300)),
+                ..transient("")
+            },
+            serializer: Serializer::Json,
+            accept: Accept::default(),
+        }
+    }
 }
 
-/// The queue in which whoever has this id gets its answers.
-pub(crate) fn reply_box(settings: &ControlSettings, oid: &str) -> Topology {
-    queue(replies(settings), settings, control::reply_queue(oid, &settings.exchange), oid)
+impl Default for EventSettings {
+    fn default() -> Self {
+        EventSettings {
+            exchange: event::EXCHANGE.to_owned(),
+            queue: Queue {
+                expires: Some(Duration::from_secs(60)),
+                message_ttl: Some(Duration::from_secs(5)),
+                ..transient("celeryev")
+            },
+            serializer: Serializer::Json,
+            accept: Accept::default(),
+        }
+    }
+}
+
+fn transient(name: &str) -> Queue {
+    Queue { durable: false, auto_delete: true, ..Queue::new(name) }
+}
+
+impl Pidbox {
+    /// The exchange of requests.
+    pub fn requests(&self) -> Topology {
+        exchange(Exchange {
+            durable: false,
+            ..Exchange::new(control::exchange(&self.namespace), ExchangeKind::Fanout)
+        })
+    }
+
+    /// The exchange of answers.
+    pub fn replies(&self) -> Topology {
+        exchange(Exchange {
+            durable: false,
+            ..Exchange::new(control::reply_exchange(&self.namespace), ExchangeKind::Direct)
+        })
+    }
+
+    /// The queue in which a node gets its requests.
+    pub fn mailbox(&self, hostname: &str) -> Topology {
+        self.bound(self.requests(), control::queue(hostname, &self.namespace), "")
+    }
+
+    /// The queue in which whoever has this id gets its answers.
+    pub fn reply_box(&self, oid: &str) -> Topology {
+        self.bound(self.replies(), control::reply_queue(oid, &self.namespace), oid)
+    }
+
+    fn bound(&self, exchange: Topology, name: String, routing_key: &str) -> Topology {
+        let binding = Binding::new(&name, &exchange.exchanges[0].name, routing_key);
+        Topology { bindings: vec![binding], queues: vec![Queue { name, ..self.queue.clone() }], ..exchange }
+    }
+
+    /// A request or an answer.
+    ///
+    /// # Errors
+    /// When the serializer cannot hold the body.
+    pub fn message(&self, headers: Map, body: &Value) -> Result<Message, codec::EncodeError> {
+        Ok(Message::transient(headers, codec::encode(body, self.serializer, None)?))
+    }
+}
+
+impl EventSettings {
+    /// The exchange.
+    pub fn topology(&self) -> Topology {
+        exchange(Exchange::new(&self.exchange, ExchangeKind::Topic))
+    }
+
+    /// A queue of the listener of this id, for events whose routing keys fit.
+    pub fn listener(&self, id: &str, routing_key: &str) -> Topology {
+        let name = format!("{}.{id}", self.queue.name);
+        Topology {
+            bindings: vec![Binding::new(&name, &self.exchange, routing_key)],
+            queues: vec![Queue { name, ..self.queue.clone() }],
+            ..self.topology()
+        }
+    }
 }
 
 fn exchange(exchange: Exchange) -> Topology {
     Topology { exchanges: vec![exchange], ..Topology::default() }
-}
-
-fn queue(exchange: Topology, settings: &ControlSettings, name: String, routing_key: &str) -> Topology {
-    Topology {
-        bindings: vec![Binding::new(&name, &exchange.exchanges[0].name, routing_key)],
-        queues: vec![Queue {
-            durable: settings.queue_durable,
-            exclusive: settings.queue_exclusive,
-            auto_delete: !settings.queue_durable,
-            expires: Some(settings.queue_expires),
-            message_ttl: Some(settings.queue_ttl),
-            ..Queue::new(name)
-        }],
-        ..exchange
-    }
-}
-
-/// A message that is not kept.
-///
-/// # Errors
-/// When the serializer cannot hold the body.
-pub(crate) fn message(
-    headers: Map,
-    body: &Value,
-    serializer: Serializer,
-) -> Result<Message, codec::EncodeError> {
-    let body = codec::encode(body, serializer, None)?;
-    Ok(Message {
-        headers,
-        properties: Properties {
-            content_type: Some(body.content_type),
-            content_encoding: Some(body.content_encoding),
-            delivery_mode: Some(1),
-            priority: Some(0),
-            ..Properties::default()
-        },
-        body: body.data,
-    })
-}
-
-/// The body of a message.
-///
-/// # Errors
-/// When it cannot be decoded, or its type is not accepted.
-pub(crate) fn body(message: Message, accept: &Accept) -> Result<Value, codec::DecodeError> {
-    let Message { properties, body, .. } = message;
-    let body = EncodedBody {
-        content_type: properties.content_type.unwrap_or_default(),
-        content_encoding: properties.content_encoding.unwrap_or_default(),
-        compression: None,
-        data: body,
-    };
-    codec::decode(&body, accept)
 }

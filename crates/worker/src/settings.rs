@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use celeriac_protocol::Map;
-use celeriac_protocol::codec::{Accept, Serializer};
+use celeriac_protocol::codec::Accept;
 
+use crate::pidbox::{EventSettings, Pidbox};
 use crate::queues::{Queues, TaskQueue};
 
 /// What a worker does, by the names of Celery's settings.
@@ -69,74 +70,11 @@ pub struct Settings {
     /// How events travel.
     pub events: EventSettings,
     /// How remote control travels.
-    pub control: ControlSettings,
+    pub control: Pidbox,
     /// Where revokes, clock and counters are kept over restarts (`--statedb`).
     pub statedb: Option<PathBuf>,
     /// The settings that differ from their defaults, as remote control shows them.
     pub conf: Map,
-}
-
-/// How events travel, by the names of Celery's settings.
-#[derive(Debug, Clone)]
-pub struct EventSettings {
-    /// `event_exchange`.
-    pub exchange: String,
-    /// `event_queue_prefix`.
-    pub queue_prefix: String,
-    /// `event_queue_ttl`.
-    pub queue_ttl: Duration,
-    /// `event_queue_expires`.
-    pub queue_expires: Duration,
-    /// `event_queue_exclusive`.
-    pub queue_exclusive: bool,
-    /// `event_queue_durable`.
-    pub queue_durable: bool,
-    /// `event_serializer`.
-    pub serializer: Serializer,
-}
-
-/// How remote control travels, by the names of Celery's settings.
-#[derive(Debug, Clone)]
-pub struct ControlSettings {
-    /// `control_exchange`: what the names of its exchanges and queues are made of.
-    pub exchange: String,
-    /// `control_queue_ttl`.
-    pub queue_ttl: Duration,
-    /// `control_queue_expires`.
-    pub queue_expires: Duration,
-    /// `control_queue_exclusive`.
-    pub queue_exclusive: bool,
-    /// `control_queue_durable`.
-    pub queue_durable: bool,
-    /// How answers are encoded (`task_serializer`).
-    pub serializer: Serializer,
-}
-
-impl Default for EventSettings {
-    fn default() -> Self {
-        EventSettings {
-            exchange: "celeryev".to_owned(),
-            queue_prefix: "celeryev".to_owned(),
-            queue_ttl: Duration::from_secs(5),
-            queue_expires: Duration::from_secs(60),
-            queue_exclusive: false,
-            queue_durable: false,
-            serializer: Serializer::Json,
-        }
-    }
-}
-
-impl Default for ControlSettings {
-    fn default() -> Self {
-        ControlSettings {
-            exchange: "celery".to_owned(),
-            queue_ttl: Duration::from_secs(300),
-            queue_expires: Duration::from_secs(10),
-            queue_exclusive: false,
-            queue_durable: false,
-            serializer: Serializer::Json,
-        }
-    }
 }
 
 impl Default for Settings {
@@ -170,7 +108,7 @@ impl Default for Settings {
             disable_rate_limits: false,
             pool_restarts: false,
             events: EventSettings::default(),
-            control: ControlSettings::default(),
+            control: Pidbox::default(),
             statedb: None,
             conf: Map::new(),
         }

@@ -165,8 +165,7 @@ impl Worker {
         let hostname: Arc<str> = settings.hostname.as_str().into();
         let dispatcher = DispatcherSettings {
             hostname: hostname.clone(),
-            exchange: settings.events.exchange.clone(),
-            serializer: settings.events.serializer,
+            settings: settings.events.clone(),
             enabled: settings.task_events || settings.gossip || settings.heartbeat,
             task_events: settings.task_events,
         };
