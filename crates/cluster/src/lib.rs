@@ -4,6 +4,7 @@
 //! Every part is a state machine: it takes an input and the time, and returns actions for its driver to carry
 //! out. Nothing here reads a clock, opens a connection or starts a task.
 
+mod due;
 pub mod gossip;
 pub mod heart;
 pub mod mingle;

@@ -1,0 +1,135 @@
+use super::network::{Network, Order, Random};
+use super::peers::{Done, Peer};
+use super::*;
+
+fn name(peer: usize) -> String {
+    format!("w{peer}")
+}
+
+/// A network of so many celeriac workers, of which the first ones are candidates; clocks are a bit apart.
+fn network(mut random: Random, order: Order, candidates: usize, others: usize) -> Network {
+    let peers = (0..candidates + others).map(|peer| Peer::celeriac(&name(peer), random.below(4) as u64, NOW));
+    let peers = peers.collect();
+    let mut network = Network::new(random, order, peers, &(0..candidates).collect::<Vec<_>>());
+    network.beating = (0..candidates + others).map(|peer| (name(peer), "celeriac")).collect();
+    network
+}
+
+/// All candidates that live agree, and the winner alone runs.
+#[track_caller]
+fn assert_one_winner(network: &Network, candidates: usize, seed: u64) -> String {
+    let done = network.done();
+    let living: Vec<&Done> =
+        (0..candidates).filter(|peer| !network.is_dead(*peer)).map(|peer| &done[peer]).collect();
+    let leader = living.first().and_then(|done| done.leaders.first()).cloned().unwrap_or_default();
+    assert!(
+        living.iter().all(|done| done.leaders == [leader.as_str()] && !done.expired),
+        "seed {seed}: not one decision: {done:?}"
+    );
+    let runs: usize = done.iter().map(|done| done.runs).sum();
+    let winner = (0..candidates).find(|peer| format!("{}.1", name(*peer)) == leader);
+    let winner = winner.unwrap_or_else(|| panic!("seed {seed}: {leader:?} was no candidate"));
+    let expected = if network.is_dead(winner) { done[winner].runs } else { 1 };
+    assert_eq!((runs, done[winner].runs), (expected, expected), "seed {seed}: {done:?}");
+    leader
+}
+
+#[test]
+fn one_candidate_wins_in_whatever_order_messages_come() {
+    for seed in 0..2_000 {
+        let mut random = Random(seed);
+        let (candidates, others) = (2 + random.below(9), random.below(3));
+        let order = if random.chance(20) { Order::Broker } else { Order::Links };
+        let mut network = network(random, order, candidates, others);
+        // Some messages are under way for seconds, longer than a decision settles, but shorter than patience.
+        let all = candidates + others;
+        network.pace = 9.0 / (candidates * (all + 1) * all) as f64;
+        network.heartbeats("worker-online");
+        network.deliver_all();
+        network.settle(3.0);
+        assert_one_winner(&network, candidates, seed);
+    }
+}
+
+#[test]
+fn candidates_that_no_roster_has_are_heard_in_time() {
+    for seed in 0..1_000 {
+        let mut random = Random(seed);
+        let (candidates, others, hidden) = (2 + random.below(7), random.below(3), 1 + random.below(3));
+        let mut network = network(random, Order::Links, candidates, others);
+        network.beating.drain(..hidden.min(candidates));
+        let all = candidates + others;
+        network.pace = 0.4 / (candidates * (all + 1) * all + candidates) as f64;
+        network.heartbeats("worker-online");
+        network.deliver_all();
+        network.settle(12.0);
+        assert_one_winner(&network, candidates, seed);
+    }
+}
+
+#[test]
+fn candidates_that_die_and_members_that_never_answer_block_nobody() {
+    let mut of_the_dead = 0;
+    for seed in 0..1_000 {
+        let mut random = Random(seed);
+        let (candidates, others) = (2 + random.below(7), random.below(3));
+        let (victim, lives, ghost) =
+            (random.below(candidates + others), 1 + random.below(candidates), random.chance(30));
+        let mut network = network(random, Order::Links, candidates, others);
+        network.beating.push(("ghost".to_owned(), if ghost { "celeriac" } else { "py-celery" }));
+        let all = candidates + others;
+        network.pace = 2.0 / (candidates * (all + 1) * all) as f64;
+        network.heartbeats("worker-online");
+        network.beating.retain(|(name, _)| name != "ghost" && *name != format!("w{victim}"));
+        network.lives[victim] = Some(lives);
+        network.deliver_all();
+        network.settle(30.0);
+        let survivors = (0..candidates).filter(|peer| !network.is_dead(*peer)).count();
+        if survivors > 0 {
+            let leader = assert_one_winner(&network, candidates, seed);
+            of_the_dead += usize::from(leader == format!("w{victim}.1") && network.is_dead(victim));
+        }
+    }
+    assert!((1..500).contains(&of_the_dead), "{of_the_dead} elections were won by the dead");
+}
+
+/// Two Python and two celeriac workers, all candidates. Returns how often each happened: a Python worker raised,
+/// nobody or several ran the action.
+fn with_python(order: Order, seeds: std::ops::Range<u64>) -> (usize, usize) {
+    let (mut raised, mut not_once) = (0, 0);
+    for seed in seeds {
+        let mut random = Random(seed);
+        let peers = (0..4).map(|peer| match peer {
+            0 | 1 => Peer::celeriac(&name(peer), random.below(4) as u64, NOW),
+            _ => Peer::python(&name(peer), random.below(4) as u64, 3),
+        });
+        let peers = peers.collect();
+        let mut network = Network::new(random, order, peers, &[0, 1, 2, 3]);
+        network.beating =
+            (0..4).map(|peer| (name(peer), if peer < 2 { "celeriac" } else { "py-celery" })).collect();
+        network.pace = 0.004;
+        network.heartbeats("worker-online");
+        network.deliver_all();
+        network.settle(3.0);
+        let done = network.done();
+        assert_eq!(done[0].leaders.len(), 1, "seed {seed}: {done:?}");
+        assert_eq!(done[0].leaders, done[1].leaders, "seed {seed}: {done:?}");
+        assert!(done[0].runs + done[1].runs <= 1, "seed {seed}: {done:?}");
+        raised += done.iter().filter(|done| done.raised).count();
+        not_once += usize::from(done.iter().map(|done| done.runs).sum::<usize>() != 1);
+    }
+    (raised, not_once)
+}
+
+#[test]
+fn python_candidates_over_one_broker_are_never_alone() {
+    let (raised, not_once) = with_python(Order::Broker, 0..3_000);
+    println!("of 3000 elections with Python: {raised} raised, in {not_once} not just one ran the action");
+    assert_eq!(raised, 0);
+}
+
+#[test]
+fn celeriac_candidates_agree_whatever_python_does() {
+    let (raised, not_once) = with_python(Order::Links, 0..3_000);
+    println!("out of order: {raised} raised, in {not_once} not just one ran the action");
+}
