@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use celeriac_broker::{Queue, QueueKind};
 use celeriac_protocol::codec::{Accept, Compression, Serializer};
-use celeriac_worker::{ControlSettings, EventSettings, ProducerSettings, Queues, Settings};
+use celeriac_worker::{EventSettings, Pidbox, ProducerSettings, Queues, Settings};
 
 use crate::ConfigError;
 use crate::origin::{host, origin};
@@ -256,15 +256,20 @@ impl Config {
         })
     }
 
-    fn control_settings(&self) -> Result<ControlSettings, ConfigError> {
+    fn control_settings(&self) -> Result<Pidbox, ConfigError> {
         never_both("control_queue_durable", self.control_queue_durable, self.control_queue_exclusive)?;
-        Ok(ControlSettings {
-            exchange: self.control_exchange.clone(),
-            queue_ttl: self.control_queue_ttl,
-            queue_expires: self.control_queue_expires,
-            queue_exclusive: self.control_queue_exclusive,
-            queue_durable: self.control_queue_durable,
+        Ok(Pidbox {
+            namespace: self.control_exchange.clone(),
+            queue: Queue {
+                durable: self.control_queue_durable,
+                exclusive: self.control_queue_exclusive,
+                auto_delete: !self.control_queue_durable,
+                expires: Some(self.control_queue_expires),
+                message_ttl: Some(self.control_queue_ttl),
+                ..Queue::new("")
+            },
             serializer: serializer("task_serializer", &self.task_serializer)?,
+            accept: accept("accept_content", &self.accept_content)?,
         })
     }
 
@@ -272,12 +277,17 @@ impl Config {
         never_both("event_queue_durable", self.event_queue_durable, self.event_queue_exclusive)?;
         Ok(EventSettings {
             exchange: self.event_exchange.clone(),
-            queue_prefix: self.event_queue_prefix.clone(),
-            queue_ttl: self.event_queue_ttl,
-            queue_expires: self.event_queue_expires,
-            queue_exclusive: self.event_queue_exclusive,
-            queue_durable: self.event_queue_durable,
+            queue: Queue {
+                durable: self.event_queue_durable,
+                exclusive: self.event_queue_exclusive,
+                auto_delete: !self.event_queue_durable,
+                expires: Some(self.event_queue_expires),
+                message_ttl: Some(self.event_queue_ttl),
+                ..Queue::new(&self.event_queue_prefix)
+            },
             serializer: serializer("event_serializer", &self.event_serializer)?,
+            // As Celery's receiver: what we send, and JSON.
+            accept: accept("event_serializer", &[self.event_serializer.clone(), "json".to_owned()])?,
         })
     }
 

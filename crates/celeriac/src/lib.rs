@@ -41,7 +41,6 @@ mod error;
 pub mod events;
 mod origin;
 mod outcome;
-mod wire;
 
 pub use app::{App, AppBuilder};
 pub use async_result::AsyncResult;

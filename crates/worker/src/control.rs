@@ -17,7 +17,7 @@ pub use self::command::{Arguments, CommandError, Handler};
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::listener::Mailbox;
-use crate::trace::now;
+use crate::wall::now;
 
 /// The longest that an answer may take to leave.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -139,12 +139,7 @@ async fn reply(consumer: &Consumer, reply_to: &ReplyTo, ticket: Option<String>, 
         consumer.counters.invalid_control.count();
         return tracing::warn!("an answer is not sent to the foreign exchange {:?}", reply_to.exchange);
     }
-    let body = Value::Map([(consumer.hostname().to_owned(), outcome)].into_iter().collect());
-    let headers = Map::from_iter([
-        ("ticket", ticket.map_or(Value::Null, Value::from)),
-        ("clock", consumer.clock.forward().into()),
-    ]);
-    let message = match settings.message(headers, &body) {
+    let message = match settings.reply(consumer.hostname(), outcome, ticket, consumer.clock.forward()) {
         Ok(message) => message,
         Err(error) => return tracing::error!("a remote control answer cannot be encoded: {error}"),
     };

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use celeriac_broker::{Address, Error, Line, Published, Topology};
 use celeriac_protocol::codec;
 use celeriac_protocol::event::Event;
 use celeriac_protocol::{LamportClock, Map, Message, Value};
-use chrono::{Local, Offset};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -22,7 +21,7 @@ use crate::consumer::Consumer;
 use crate::counters::Counter;
 use crate::pidbox::EventSettings;
 use crate::request::Facts;
-use crate::trace::now;
+use crate::wall::{now, utcoffset};
 
 /// How many events travel in one message at most.
 const BATCH: usize = 100;
@@ -44,7 +43,7 @@ pub struct Dispatcher {
     groups: RwLock<Option<BTreeSet<String>>>,
     /// What `groups` says of the group `task`.
     tasks: AtomicBool,
-    utcoffset: AtomicI64,
+    utcoffset: AtomicI32,
     buffer: Mutex<VecDeque<Event>>,
     soon: Notify,
     end: Notify,
@@ -75,7 +74,7 @@ impl Dispatcher {
             enabled,
             groups: RwLock::new(groups),
             tasks: AtomicBool::new(enabled && task_events),
-            utcoffset: AtomicI64::new(utcoffset()),
+            utcoffset: AtomicI32::new(utcoffset()),
             buffer: Mutex::default(),
             soon: Notify::new(),
             end: Notify::new(),
@@ -170,7 +169,7 @@ impl Dispatcher {
         Event {
             kind,
             hostname: self.hostname.to_string(),
-            utcoffset: Some(self.utcoffset.load(Ordering::Relaxed) as f64),
+            utcoffset: Some(self.utcoffset.load(Ordering::Relaxed).into()),
             pid: Some(std::process::id().into()),
             clock: Some(self.clock.forward()),
             timestamp: now(),
@@ -265,11 +264,6 @@ impl Dispatcher {
     fn buffer(&self) -> MutexGuard<'_, VecDeque<Event>> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Hours west of Greenwich, as Python's `time.timezone // 3600` (`celery/utils/time.py`, `utcoffset`).
-fn utcoffset() -> i64 {
-    i64::from(-Local::now().offset().fix().local_minus_utc()).div_euclid(3600)
 }
 
 /// Runs the dispatcher.

@@ -19,7 +19,7 @@ use crate::blueprint::{Include, Step};
 use crate::call::Call;
 use crate::consumer::{Consumer, lock};
 use crate::listener::Mailbox;
-use crate::trace::now;
+use crate::wall::now;
 
 /// How long an event of ours may take to leave.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::blueprint::{Include, Step};
 use crate::consumer::{Consumer, lock};
 use crate::request::Stage;
-use crate::trace::now;
+use crate::wall::now;
 
 /// How long the last word may take to leave.
 const PATIENCE: Duration = Duration::from_secs(2);

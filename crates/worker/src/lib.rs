@@ -40,6 +40,7 @@ mod shutdown;
 pub mod task;
 mod tasks;
 mod trace;
+pub mod wall;
 mod worker;
 
 pub use backoff::Backoff;

@@ -7,15 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use celeriac_broker::{Address, Error, Published};
 use celeriac_cluster::mingle;
+use celeriac_protocol::Value;
 use celeriac_protocol::control::{self, ReplyTo, Request};
-use celeriac_protocol::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::listener::Mailbox;
-use crate::trace::now;
+use crate::wall::now;
 
 /// How long neighbours have to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -92,11 +92,8 @@ async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<P
         }),
         ..Request::default()
     };
-    let headers = Map::from_iter([
-        ("clock", consumer.clock.forward().into()),
-        ("expires", Value::Float(now() + TIMEOUT.as_secs_f64())),
-    ]);
-    let message = settings.message(headers, &request.into_value())
+    let message = settings
+        .request(request, consumer.clock.forward(), TIMEOUT)
         .map_err(|error| Error::NotAccepted(error.to_string()))?;
     let address = Address::exchange(&exchange.exchanges[0].name, "").mandatory();
     consumer.tracer.producer.line().publish_to(&exchange, &address, message).await

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use celeriac_broker::{Binding, Exchange, ExchangeKind, Queue, Topology};
 use celeriac_protocol::codec::{self, Accept, Serializer};
-use celeriac_protocol::{Map, Message, Value, control, event};
+use celeriac_protocol::control::{self, Request};
+use celeriac_protocol::{Map, Message, Value, event};
+
+use crate::wall::now;
 
 /// How remote control travels (`kombu/pidbox.py`, `Mailbox`).
 #[derive(Debug, Clone)]
@@ -99,12 +102,41 @@ impl Pidbox {
         Topology { bindings: vec![binding], queues: vec![Queue { name, ..self.queue.clone() }], ..exchange }
     }
 
-    /// A request or an answer.
+    /// A request, with our logical clock, which nodes ignore when `timeout` is over.
     ///
     /// # Errors
-    /// When the serializer cannot hold the body.
-    pub fn message(&self, headers: Map, body: &Value) -> Result<Message, codec::EncodeError> {
-        Ok(Message::transient(headers, codec::encode(body, self.serializer, None)?))
+    /// When the serializer cannot hold its arguments.
+    pub fn request(
+        &self,
+        request: Request,
+        clock: u64,
+        timeout: Duration,
+    ) -> Result<Message, codec::EncodeError> {
+        let expires =
+            if timeout.is_zero() { Value::Int(0) } else { Value::Float(now() + timeout.as_secs_f64()) };
+        let headers = Map::from_iter([("clock", clock.into()), ("expires", expires)]);
+        let body = codec::encode(&request.into_value(), self.serializer, None)?;
+        let mut message = Message::transient(headers, body);
+        // Celery's requests are persistent, though no queue of theirs is.
+        message.properties.delivery_mode = Some(2);
+        Ok(message)
+    }
+
+    /// An answer to the request of a ticket, with our logical clock.
+    ///
+    /// # Errors
+    /// When the serializer cannot hold it.
+    pub fn reply(
+        &self,
+        hostname: &str,
+        answer: Value,
+        ticket: Option<String>,
+        clock: u64,
+    ) -> Result<Message, codec::EncodeError> {
+        let headers =
+            Map::from_iter([("ticket", ticket.map_or(Value::Null, Value::from)), ("clock", clock.into())]);
+        let body: Map = [(hostname.to_owned(), answer)].into_iter().collect();
+        Ok(Message::transient(headers, codec::encode(&body.into(), self.serializer, None)?))
     }
 }
 

@@ -25,6 +25,7 @@ use crate::producer::{Producer, expiration};
 use crate::request::{Facts, Policy, Request};
 use crate::revokes::{Revocation, Revokes};
 use crate::task::{ArgumentError, Context, Failure, Overtime, RetryOptions, Task, TaskError, TaskOptions};
+use crate::wall::now;
 
 /// Runs requests and does what their outcome asks for.
 pub(crate) struct Tracer {
@@ -379,9 +380,4 @@ fn traceback(label: &str, hostname: &str, failure: &Failure) -> String {
     }
     text.push_str(&format!("{}: {}", failure.kind, failure.message));
     text
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> f64 {
-    Utc::now().timestamp_micros() as f64 / 1e6
 }

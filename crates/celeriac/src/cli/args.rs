@@ -111,8 +111,9 @@ pub(super) struct Node {
     /// Start in the background.
     #[arg(short = 'D', long, hide = true)]
     pub detach: bool,
-    #[arg(short = 'S', long, hide = true)]
-    pub statedb: Option<PathBuf>,
+    /// Keep revokes, clock and counters in this file. Expands as --hostname.
+    #[arg(short = 'S', long, value_name = "FILE")]
+    pub statedb: Option<String>,
     /// DEBUG, INFO, WARNING, ERROR, CRITICAL or FATAL.
     #[arg(short, long, default_value = "WARNING", value_name = "LEVEL", value_parser = Level::parse)]
     pub loglevel: Level,
@@ -134,7 +135,8 @@ pub(super) struct Pool {
     /// Accepted: native tasks have one pool.
     #[arg(short = 'P', long, value_parser = values::POOLS)]
     pub pool: Option<String>,
-    #[arg(short = 'E', long, visible_alias = "events", hide = true)]
+    /// Send events of tasks.
+    #[arg(short = 'E', long, visible_alias = "events")]
     pub task_events: bool,
     /// Seconds after which a task is ended.
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
@@ -167,14 +169,21 @@ pub(super) struct QueueOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Features")]
 pub(super) struct Features {
-    #[arg(long, hide = true)]
-    without_gossip: bool,
-    #[arg(long, hide = true)]
-    without_mingle: bool,
-    #[arg(long, hide = true)]
-    without_heartbeat: bool,
-    #[arg(long, hide = true)]
-    heartbeat_interval: Option<u32>,
+    /// Do not listen to other workers.
+    #[arg(long)]
+    pub without_gossip: bool,
+    /// How to listen to other workers: as Celery does.
+    #[arg(long, value_name = "MODE", default_value = "classic", value_parser = ["classic"])]
+    gossip: String,
+    /// Do not ask the other workers for clocks and revokes at the start.
+    #[arg(long)]
+    pub without_mingle: bool,
+    /// Send no heartbeats.
+    #[arg(long)]
+    pub without_heartbeat: bool,
+    /// Seconds between heartbeats, 2 by default.
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
+    pub heartbeat_interval: Option<std::time::Duration>,
     #[arg(long, hide = true, value_parser = values::autoscale)]
     pub autoscale: Option<values::Autoscale>,
     #[arg(short = 'B', long, hide = true)]

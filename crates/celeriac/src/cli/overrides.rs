@@ -4,7 +4,7 @@ use std::env;
 
 use super::args::{Global, Worker};
 use super::error::Error;
-use super::settings;
+use super::{node, settings};
 use crate::{Config, Settings};
 
 /// The environment, then the options that stand before the sub-command.
@@ -54,17 +54,26 @@ pub(super) fn worker(config: &mut Config, options: &Worker) -> Result<(), Error>
     if options.node.disable_prefetch {
         config.worker_prefetch_multiplier = 1;
     }
+    config.worker_send_task_events |= options.pool.task_events;
     config.task_time_limit = options.pool.time_limit.or(config.task_time_limit);
     config.task_soft_time_limit = options.pool.soft_time_limit.or(config.task_soft_time_limit);
     Ok(())
 }
 
-/// The settings of a worker with its name and its queues.
+/// The settings of a worker with what its command line says of it alone: name, queues, cluster.
 ///
 /// # Errors
-/// [`Error::Usage`] when there is no queue left to consume.
-pub(super) fn consumed(mut settings: Settings, options: &Worker) -> Result<Settings, Error> {
+/// [`Error::Usage`] when there is no queue left to consume, or a letter in a file's name means nothing.
+pub(super) fn node(mut settings: Settings, options: &Worker) -> Result<Settings, Error> {
     settings.hostname.clone_from(&options.node.hostname);
+    settings.gossip = !options.features.without_gossip;
+    settings.mingle = !options.features.without_mingle;
+    settings.heartbeat = !options.features.without_heartbeat;
+    let interval = options.features.heartbeat_interval.filter(|interval| !interval.is_zero());
+    settings.heartbeat_interval = interval.unwrap_or(settings.heartbeat_interval);
+    let statedb = options.node.statedb.as_deref();
+    let statedb = statedb.map(|name| node::file_name(name, &settings.hostname)).transpose();
+    settings.statedb = statedb.map_err(Error::Usage)?.map(Into::into);
     if let Some(queues) = &options.queue.queues {
         settings.consume_from.clone_from(&queues.0);
     }

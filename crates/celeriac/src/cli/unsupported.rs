@@ -32,8 +32,6 @@ pub(super) fn notes(options: &Worker) -> Vec<String> {
         notes.push(format!("--autoscale is not built yet: concurrency is {}", autoscale.max));
     }
     let given = [
-        (options.pool.task_events, "-E: task events are not sent yet"),
-        (options.node.statedb.is_some(), "-S: there is no state to keep yet"),
         (options.node.disable_prefetch, "--disable-prefetch: the prefetch multiplier is 1 instead"),
         (
             options.pool.max_tasks_per_child.is_some(),

@@ -30,7 +30,7 @@ pub(super) fn run(
     unsupported::refuse(&options)?;
     overrides::worker(&mut config, &options)?;
     let app = app.with_config(config)?;
-    let settings = overrides::consumed(app.settings().clone(), &options)?;
+    let settings = overrides::node(app.settings().clone(), &options)?;
 
     if let Some(mask) = options.daemon.umask {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
@@ -165,10 +165,12 @@ fn say(line: &str) {
 fn report(counters: &Counters) {
     let counters = [
         ("received", &counters.received),
+        ("started", &counters.started),
         ("succeeded", &counters.succeeded),
         ("failed", &counters.failed),
         ("retried", &counters.retried),
         ("expired", &counters.expired),
+        ("revoked", &counters.revoked),
         ("rejected", &counters.rejected),
         ("unregistered", &counters.unregistered),
         ("invalid", &counters.invalid),

@@ -4,52 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_broker::{
-    Address, Binding, Connection, Error, Event, Exchange, ExchangeKind, Inbox, Prefetch, Published, Queue,
-    Session, Settlement, Subscription, Topology,
+    Address, Connection, Error, Event, Inbox, Prefetch, Published, Session, Settlement, Subscription,
+    Topology,
 };
-use celeriac_protocol::codec;
 use celeriac_protocol::control::{self, ReplyTo, Request};
 use celeriac_protocol::{Map, Message, Value};
-use celeriac_worker::ControlSettings;
+use celeriac_worker::wall::now;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::{BroadcastOptions, Reply};
-use crate::{App, ControlError, wire};
+use crate::{App, ControlError};
 
 /// How many replies are gathered at most, and how many bytes of them.
 const MAX_REPLIES: usize = 100_000;
 const MAX_BYTES: usize = 256 << 20;
 /// Replies that may lie here unread.
 const PREFETCH: u16 = 100;
-
-/// The exchange that every worker listens to.
-fn requests(settings: &ControlSettings) -> Topology {
-    let name = control::exchange(&settings.exchange);
-    Topology { exchanges: vec![transient(name, ExchangeKind::Fanout)], ..Topology::default() }
-}
-
-/// The same, and a queue for replies.
-fn replies(settings: &ControlSettings, reply_to: &ReplyTo, queue: &str) -> Topology {
-    let mut topology = requests(settings);
-    topology.merge(Topology {
-        exchanges: vec![transient(reply_to.exchange.clone(), ExchangeKind::Direct)],
-        queues: vec![Queue {
-            durable: settings.queue_durable,
-            exclusive: settings.queue_exclusive,
-            auto_delete: !settings.queue_durable,
-            expires: Some(settings.queue_expires),
-            message_ttl: Some(settings.queue_ttl),
-            ..Queue::new(queue)
-        }],
-        bindings: vec![Binding::new(queue, &reply_to.exchange, &reply_to.routing_key)],
-    });
-    topology
-}
-
-fn transient(name: String, kind: ExchangeKind) -> Exchange {
-    Exchange { durable: false, ..Exchange::new(name, kind) }
-}
 
 /// Sends a request and, if they are wanted, gathers the replies.
 pub(super) async fn broadcast(
@@ -72,11 +43,11 @@ pub(super) async fn broadcast(
     };
     if !options.reply {
         let message = encode(app, request, options.timeout)?;
-        let address = Address::exchange(control::exchange(&settings.exchange), "");
+        let address = Address::exchange(control::exchange(&settings.namespace), "");
         // A connection that was idle may be found lost: one more try, as kombu makes.
         let line = app.producer().line();
-        match line.publish_to(&requests(settings), &address, message.clone()).await {
-            Err(Error::Lost(_)) => line.publish_to(&requests(settings), &address, message).await?,
+        match line.publish_to(&settings.requests(), &address, message.clone()).await {
+            Err(Error::Lost(_)) => line.publish_to(&settings.requests(), &address, message).await?,
             published => published?,
         };
         return Ok(Vec::new());
@@ -84,14 +55,14 @@ pub(super) async fn broadcast(
     let ticket = Uuid::new_v4().to_string();
     let oid = Uuid::new_v4().to_string();
     let reply_to =
-        ReplyTo { exchange: control::reply_exchange(&settings.exchange), routing_key: oid.clone() };
+        ReplyTo { exchange: control::reply_exchange(&settings.namespace), routing_key: oid.clone() };
     request.ticket = Some(ticket.clone());
     request.reply_to = Some(reply_to.clone());
     let message = encode(app, request, options.timeout)?;
-    let queue = control::reply_queue(&oid, &settings.exchange);
-    let topology = replies(settings, &reply_to, &queue);
-    let mut replies = match Replies::open(app, &topology, &queue).await {
-        Err(Error::Lost(_)) => Replies::open(app, &topology, &queue).await?,
+    let mut topology = settings.reply_box(&oid);
+    topology.exchanges.extend(settings.requests().exchanges);
+    let mut replies = match Replies::open(app, &topology).await {
+        Err(Error::Lost(_)) => Replies::open(app, &topology).await?,
         opened => opened?,
     };
     let gathered = replies.ask(app, &ticket, message, options, heard).await;
@@ -102,13 +73,8 @@ pub(super) async fn broadcast(
 
 fn encode(app: &App, request: Request, timeout: Duration) -> Result<Message, ControlError> {
     let method = request.method.clone();
-    let body = codec::encode(&request.into_value(), app.settings().control.serializer, None)
-        .map_err(|error| ControlError::Encode { method, reason: error.to_string() })?;
-    let expires =
-        if timeout.is_zero() { Value::Int(0) } else { Value::Float(wire::now() + timeout.as_secs_f64()) };
-    let headers = [("clock", app.clock().forward().into()), ("expires", expires)];
-    // Celery's requests are persistent, though no queue of theirs is.
-    Ok(wire::message(headers.into_iter().collect(), body, 2))
+    let request = app.settings().control.request(request, app.clock().forward(), timeout);
+    request.map_err(|error| ControlError::Encode { method, reason: error.to_string() })
 }
 
 /// A queue for the replies to one request, on the connection that the app publishes by.
@@ -120,7 +86,8 @@ struct Replies {
 }
 
 impl Replies {
-    async fn open(app: &App, topology: &Topology, queue: &str) -> Result<Self, Error> {
+    async fn open(app: &App, topology: &Topology) -> Result<Self, Error> {
+        let queue = &topology.queues[0].name;
         let line = app.producer().line();
         let connection = line.connection().await?;
         let opened = async {
@@ -143,7 +110,7 @@ impl Replies {
         options: &BroadcastOptions,
         mut heard: impl FnMut(&Reply) + Send,
     ) -> Result<Vec<Reply>, Error> {
-        let address = Address::exchange(control::exchange(&app.settings().control.exchange), "").mandatory();
+        let address = Address::exchange(control::exchange(&app.settings().control.namespace), "").mandatory();
         if self.connection.publish(&address, message).await? == Published::Returned {
             // There is no mailbox at all: nobody will ever answer.
             return Ok(Vec::new());
@@ -186,12 +153,12 @@ fn read(app: &App, ticket: &str, message: Message) -> Option<Reply> {
     let clock = headers.get("clock").and_then(Value::as_i64).and_then(|clock| u64::try_from(clock).ok());
     app.clock().adjust(clock.unwrap_or_default());
     let expires = headers.get("expires").and_then(Value::as_f64).unwrap_or_default();
-    let is_late = expires > 0.0 && wire::now() > expires;
+    let is_late = expires > 0.0 && now() > expires;
     let is_ours = headers.get("ticket").is_none_or(|of| of.as_str() == Some(ticket));
     if is_late || !is_ours {
         return None;
     }
-    match wire::decode(message, &app.settings().accept) {
+    match message.decode(&app.settings().control.accept) {
         Ok(Value::Map(reply)) => {
             let (node, value) = reply.into_iter().next()?;
             Some(Reply { node: node.into_owned(), value })

@@ -13,7 +13,8 @@ use celeriac_protocol::{Map, Message, Value};
 use tokio::time::Instant;
 
 use super::{Consumer, Reply};
-use crate::{App, wire};
+use crate::App;
+use celeriac_worker::wall::now;
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -53,13 +54,13 @@ impl Node {
         let Some(Event::Delivery(delivery)) = self.inbox.recv().await else { panic!("the mailbox is gone") };
         let headers = delivery.message.headers.clone();
         assert_eq!(delivery.message.properties.delivery_mode, Some(2));
-        let body = wire::decode(delivery.message, &Accept::default()).unwrap();
+        let body = delivery.message.decode(&Accept::default()).unwrap();
         (Request::read(body).unwrap(), headers)
     }
 
     async fn answer(&self, request: &Request, headers: &[(&'static str, Value)], body: &Value) {
         let body = codec::encode(body, Serializer::Json, None).unwrap();
-        self.publish(request, wire::message(headers.iter().cloned().collect(), body, 1)).await;
+        self.publish(request, Message::transient(headers.iter().cloned().collect(), body)).await;
     }
 
     async fn publish(&self, request: &Request, message: Message) {
@@ -93,7 +94,7 @@ async fn replies_come_from_all_who_were_asked() {
     let answering = async {
         let (request, headers) = node.next().await;
         assert_eq!(headers.get("clock"), Some(&11.into()));
-        assert!(headers.get("expires").and_then(Value::as_f64).unwrap() > wire::now());
+        assert!(headers.get("expires").and_then(Value::as_f64).unwrap() > now());
         assert_eq!((request.method.as_str(), &request.arguments), ("ping", &Map::new()));
         assert_eq!(request.destination.as_deref(), Some(&["w1@here".to_owned(), "w2@here".to_owned()][..]));
         let ticket = ticket(&request);
@@ -140,7 +141,7 @@ async fn what_is_no_reply_to_us_is_left_out_and_gains_no_time() {
         let (request, _) = node.next().await;
         let ours = ticket(&request);
         tokio::time::sleep(Duration::from_millis(999)).await;
-        let late = ("expires", Value::Float(wire::now() - 1.0));
+        let late = ("expires", Value::Float(now() - 1.0));
         node.answer(&request, &[("ticket", "another".into())], &from("forged", 1)).await;
         node.answer(&request, &[("ticket", 7.into())], &from("forged", 1)).await;
         node.answer(&request, &[ours.clone(), late], &from("late", 1)).await;

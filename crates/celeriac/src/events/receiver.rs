@@ -3,18 +3,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use celeriac_broker::{
-    Binding, Connection, Error, Event as Arrival, Inbox, Prefetch, Queue, Session, Settlement, Subscription,
-    Topology,
+    Connection, Error, Event as Arrival, Inbox, Prefetch, Session, Settlement, Subscription, Topology,
 };
 use celeriac_protocol::Message;
-use celeriac_protocol::codec::{Accept, Serializer};
 use celeriac_protocol::event::Event;
 use celeriac_worker::Backoff;
+use celeriac_worker::wall::{now, utcoffset};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{topology, utcoffset};
-use crate::{App, wire};
+use crate::App;
 
 /// Messages, each of one event or some, that may lie here unread.
 const PREFETCH: u16 = 100;
@@ -74,12 +72,10 @@ impl Receiver {
     pub async fn next(&mut self) -> Received {
         let inbox = self.inbox.get_or_insert_with(|| {
             let (out, inbox) = mpsc::channel(WAITING);
-            let queue = format!("{}.{}", self.app.settings().events.queue_prefix, Uuid::new_v4());
+            let id = Uuid::new_v4().to_string();
             let ears = Ears {
                 app: self.app.clone(),
-                queue,
-                routing_key: self.routing_key.clone(),
-                accept: accept(self.app.settings().events.serializer),
+                topology: self.app.settings().events.listener(&id, &self.routing_key),
                 wakeup: self.wakeup,
                 skipped: self.skipped.clone(),
                 out,
@@ -106,9 +102,7 @@ impl Receiver {
 /// What a receiver runs in the background: it ends when nobody listens any more.
 struct Ears {
     app: App,
-    queue: String,
-    routing_key: String,
-    accept: Accept,
+    topology: Topology,
     wakeup: bool,
     skipped: Arc<AtomicU64>,
     out: mpsc::Sender<Received>,
@@ -156,23 +150,9 @@ impl Ears {
     }
 
     async fn subscribe(&self, connection: &dyn Connection) -> Result<(Arc<dyn Session>, Inbox), Error> {
-        let settings = &self.app.settings().events;
-        let mut topology = topology(settings);
-        topology.merge(Topology {
-            queues: vec![Queue {
-                durable: settings.queue_durable,
-                exclusive: settings.queue_exclusive,
-                auto_delete: !settings.queue_durable,
-                expires: Some(settings.queue_expires),
-                message_ttl: Some(settings.queue_ttl),
-                ..Queue::new(&self.queue)
-            }],
-            bindings: vec![Binding::new(&self.queue, &settings.exchange, &self.routing_key)],
-            ..Topology::default()
-        });
-        connection.declare(&topology).await?;
+        connection.declare(&self.topology).await?;
         let (session, inbox) = connection.open_session(Prefetch::Session(PREFETCH)).await?;
-        session.subscribe(&Subscription::new(&self.queue)).await?;
+        session.subscribe(&Subscription::new(&self.topology.queues[0].name)).await?;
         Ok((session, inbox))
     }
 
@@ -205,7 +185,7 @@ impl Ears {
     }
 
     async fn hear(&self, message: Message) {
-        let body = match wire::decode(message, &self.accept) {
+        let body = match message.decode(&self.app.settings().events.accept) {
             Ok(body) => body,
             Err(error) => return self.skip(&error),
         };
@@ -227,7 +207,7 @@ impl Ears {
         if let Some(offset) = event.utcoffset {
             event.timestamp -= (offset - f64::from(utcoffset())) * 3600.0;
         }
-        Received::Event { event, at: wire::now() }
+        Received::Event { event, at: now() }
     }
 
     fn skip(&self, why: &dyn std::fmt::Display) {
@@ -237,11 +217,6 @@ impl Ears {
             tracing::warn!("skipped what is no event ({} so far): {why}", count + 1);
         }
     }
-}
-
-/// Celery's receivers take their own serializer, and JSON.
-fn accept(serializer: Serializer) -> Accept {
-    Accept::new([serializer.content_type(), Serializer::Json.content_type()]).unwrap_or_default()
 }
 
 /// Closes a connection at the end, however it comes.

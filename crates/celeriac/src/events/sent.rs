@@ -1,12 +1,12 @@
 use celeriac_broker::Address;
 use celeriac_protocol::event::Event;
-use celeriac_protocol::{Map, Value, codec, repr, time};
+use celeriac_protocol::{Map, Message, Value, codec, repr, time};
+use celeriac_worker::wall::{now, utcoffset};
 use celeriac_worker::{Call, Expires};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{topology, utcoffset};
+use crate::App;
 use crate::origin::origin;
-use crate::{App, wire};
 
 /// The event `task-sent` of a call (`celery/app/amqp.py`, `as_task_v2` and `send_task_message`).
 pub(crate) struct SentEvent(Event);
@@ -69,14 +69,14 @@ impl SentEvent {
         let SentEvent(mut event) = self;
         let settings = &app.settings().events;
         event.clock = Some(app.clock().forward());
-        event.timestamp = wire::now();
+        event.timestamp = now();
         let headers = Map::from_iter([("hostname", Value::from(event.hostname.as_str()))]);
         let address = Address::exchange(&settings.exchange, event.routing_key());
         let published = match codec::encode(&event.into_value(), settings.serializer, None) {
             Ok(body) => {
-                let message = wire::message(headers, body, 1);
+                let message = Message::transient(headers, body);
                 let line = app.producer().line();
-                line.publish_to(&topology(settings), &address, message)
+                line.publish_to(&settings.topology(), &address, message)
                     .await
                     .map_err(|error| error.to_string())
             }

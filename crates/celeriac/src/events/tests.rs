@@ -10,8 +10,9 @@ use celeriac_broker::{
 use celeriac_protocol::codec::{self, Accept, Serializer};
 use celeriac_protocol::{Map, Message, Value};
 
-use super::{Event, Received, Receiver, utcoffset};
-use crate::{App, TaskCall, wire};
+use super::{Event, Received, Receiver};
+use crate::{App, TaskCall};
+use celeriac_worker::wall::utcoffset;
 
 fn url(name: &str) -> String {
     format!("memory://events-{name}")
@@ -53,7 +54,7 @@ async fn message(tap: &mut Tap) -> celeriac_broker::Delivery {
 async fn publish(connection: &dyn Connection, key: &str, body: &Value) {
     let body = codec::encode(body, Serializer::Json, None).unwrap();
     let address = Address::exchange("celeryev", key);
-    connection.publish(&address, wire::message(Map::new(), body, 1)).await.unwrap();
+    connection.publish(&address, Message::transient(Map::new(), body)).await.unwrap();
 }
 
 fn event(kind: &'static str, clock: Option<u64>, utcoffset: Option<f64>) -> Event {
@@ -170,7 +171,7 @@ async fn sent_calls_are_told_of() {
     let delivery = message(&mut events).await;
     assert_eq!(delivery.routing_key, "task.sent");
     assert_eq!(delivery.message.properties.delivery_mode, Some(1));
-    let body = wire::decode(delivery.message, &Accept::default()).unwrap();
+    let body = delivery.message.decode(&Accept::default()).unwrap();
     let names: Vec<_> = body.as_map().unwrap().iter().map(|(name, _)| name.to_owned()).collect();
     let order = "hostname utcoffset pid clock uuid root_id parent_id name args kwargs retries eta expires queue \
                  exchange routing_key timestamp type";
@@ -194,6 +195,6 @@ async fn sent_calls_are_told_of() {
     }
 
     app.send(TaskCall::<Value>::new("tasks.add").queue("other")).await.unwrap();
-    let body = wire::decode(message(&mut events).await.message, &Accept::default()).unwrap();
+    let body = message(&mut events).await.message.decode(&Accept::default()).unwrap();
     assert_eq!(body.as_map().unwrap().get("queue"), Some(&"other".into()));
 }
