@@ -5,6 +5,7 @@ mod client;
 mod demo;
 mod hello;
 mod options;
+mod remote;
 mod signals;
 mod status;
 mod worker;

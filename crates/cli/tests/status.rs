@@ -22,7 +22,7 @@ fn python_workers_answer() {
     assert_eq!(ask(&["-t", "5", "-d", "py1@here"]), "->  py1@here: OK\n\n1 node online.\n");
     assert_eq!(
         ask(&["-t", "5", "-d", "py1@here", "--json"]),
-        "{\"py1@here\":{\"ok\":\"pong\"}}\n\n1 node online.\n"
+        "{\"py1@here\": {\"ok\": \"pong\"}}\n\n1 node online.\n"
     );
     let ended = hello.run(&["-b", &vhost.url(), "status", "-t", "0.1", "-d", "other@here"]);
     assert_eq!(ended.code, Some(69), "{ended:?}");

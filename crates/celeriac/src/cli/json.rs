@@ -34,9 +34,7 @@ fn write(out: &mut String, value: &Value, level: Option<usize>) {
         }
         Value::Decimal(text) | Value::Uuid(text) => write_text(out, text),
         Value::Bytes(_) => write_text(out, &repr::value(value)),
-        Value::List(items) => {
-            sequence(out, ['[', ']'], items, level, |out, item, level| write(out, item, level))
-        }
+        Value::List(items) => sequence(out, ['[', ']'], items, level, write),
         Value::Map(map) => {
             sequence(out, ['{', '}'], entries(map, level.is_some()), level, |out, (key, value), level| {
                 write_text(out, key);
