@@ -5,6 +5,7 @@ mod fill;
 mod programs;
 mod sqlite;
 mod startup;
+mod state;
 mod table;
 mod throughput;
 
@@ -17,7 +18,9 @@ cargo xtask bench throughput [--count N] [--rounds N] [--only NAME,...]
 cargo xtask bench startup  [--rounds N]
                            from the start to the line `ready.`, and memory when idle
 cargo xtask bench sqlite   [--count N] [--rounds N]
-                           no-op tasks through one SQLite file, sent, run by two workers, results stored";
+                           no-op tasks through one SQLite file, sent, run by two workers, results stored
+cargo xtask bench state    [--count N] [--rounds N]
+                           the events of N tasks on 5,000 workers, fed to the cluster's state: celeriac, Celery";
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub fn bench(args: &[&str]) -> Result<()> {
     match args {
         ["throughput", options @ ..] => throughput::throughput(&Options::parse(options)?),
         ["startup", options @ ..] => startup::startup(&Options::parse(options)?),
+        ["state", options @ ..] => state::state(&Options::parse(options)?),
         ["sqlite", options @ ..] => sqlite::sqlite(&Options::parse(options)?),
         _ => bail!("{USAGE}"),
     }
