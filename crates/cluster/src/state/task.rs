@@ -244,7 +244,10 @@ fn text(value: Value) -> Option<Option<Box<str>>> {
     match value {
         Value::Null => Some(None),
         Value::String(mut text) => {
-            text.truncate(text.floor_char_boundary(MAX_TEXT));
+            if text.len() > MAX_TEXT {
+                let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end));
+                text.truncate(end.unwrap_or(0));
+            }
             Some(Some(text.into()))
         }
         _ => None,
