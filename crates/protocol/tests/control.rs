@@ -157,9 +157,9 @@ struct Meta {
 }
 
 /// Pieces of which random patterns are made: they hit rather often.
-const PIECES: [&str; 18] = [
+const PIECES: [&str; 19] = [
     "w", "1", "@", "host", "*", "?", "[", "]", "!", "-", "[w-z]", "[!a]", "[]w]", "^", "\\", "&&", ".",
-    "[z-a]",
+    "[z-a]", "[1-1]",
 ];
 
 #[test]
