@@ -6,7 +6,7 @@
 //! [`Action`]s out in their order; all that is published goes out on one channel, and each event takes its clock from
 //! the same [`LamportClock`] when it is published, or elections have more than one winner.
 //!
-//! Beside a lock or two that the driver may want, it needs nothing: times are wall clock in seconds.
+//! All times are wall clock, in seconds.
 
 mod election;
 mod members;
@@ -94,7 +94,7 @@ pub enum Action {
         /// Its fields.
         fields: Map,
     },
-    /// An election in which we were a candidate is decided.
+    /// An election in which we were a candidate is decided, or was before we heard of it.
     Elected {
         /// The election.
         id: String,
@@ -162,7 +162,7 @@ impl Gossip {
             Input::Event { routing_key, event } => self.on_message(routing_key, event, now, &mut actions),
             Input::Tick => self.tick(now, &mut actions),
             Input::Election { id, topic, action } => {
-                self.elections.stand(id, topic, action, now, &mut actions)
+                self.elections.stand(id, topic, action, &self.members, now, &mut actions)
             }
         }
         actions

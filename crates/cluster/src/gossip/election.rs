@@ -20,8 +20,10 @@
 //!   the action.
 //! - Python candidates do not adjust their clocks and decide by their own rule: with them, none is sure.
 //!
-//! A Python candidate that decides while it knows itself alone raises in `sort_heap`. While there are workers that are
-//! not celeriac's, acks are held back until two candidates are heard, or a second has passed.
+//! While there are workers that are not celeriac's, ours leave an election to candidates of theirs. Our candidacy is
+//! held back until another is heard, which our clock is then past, or for a second; so Python's decide among
+//! themselves, as well as they ever do. One of them that decides while it knows itself alone raises in `sort_heap`: our
+//! acks are held back until two candidates are heard, or for a second.
 //!
 //! A worker that is no candidate keeps what it hears just the same for a minute, since it may become one late, even
 //! after the decision. An id is used again when somebody stands who has stood already.
@@ -70,6 +72,7 @@ impl Elections {
         id: String,
         topic: String,
         action: Value,
+        members: &Members,
         now: f64,
         actions: &mut Vec<Action>,
     ) {
@@ -82,18 +85,12 @@ impl Elections {
         if self.rounds.values().filter(|round| round.is_ours()).count() >= MAX_OWN {
             return actions.push(Action::Refused(GossipError::TooManyElections));
         }
-        let fields = [
-            ("id", id.clone().into()),
-            ("topic", topic.clone().into()),
-            ("action", action.clone()),
-            ("cver", Value::Int(1)),
-        ];
         let round = self.rounds.entry(id.clone()).or_insert_with(|| Round::new(now));
         round.reopen(now);
-        actions.push(match round.stand(topic, action) {
-            Ok(()) => Action::Publish { kind: "worker-elect", fields: Map::from_iter(fields) },
-            Err(leader) => Action::Elected { id, leader, run: None },
-        });
+        match round.stand(topic, action, now) {
+            Ok(()) => self.us.look(&id, round, members, now, actions),
+            Err(leader) => actions.push(Action::Elected { id, leader, run: None }),
+        }
         self.trim(actions);
     }
 
@@ -171,8 +168,13 @@ impl Elections {
 }
 
 impl Us {
-    /// Acks and decides what can be.
+    /// Stands, acks and decides, in this order, as far as can be.
     fn look(&self, id: &str, round: &mut Round, members: &Members, now: f64, actions: &mut Vec<Action>) {
+        if let Some((topic, action)) = round.take_candidacy(members, now) {
+            let fields =
+                [("id", id.into()), ("topic", topic.into()), ("action", action), ("cver", Value::Int(1))];
+            actions.push(Action::Publish { kind: "worker-elect", fields: Map::from_iter(fields) });
+        }
         for _ in 0..round.take_owed(members, now) {
             let fields = Map::from_iter([("id", id.into())]);
             actions.push(Action::Publish { kind: "worker-elect-ack", fields });

@@ -9,7 +9,8 @@ use crate::due::due;
 /// Seconds without a new candidate before a decision: candidates that no roster has, because they send no heartbeats
 /// or stalled, are heard in it.
 const SETTLE: f64 = 0.5;
-/// Seconds to hold acks back from Python candidates while only one candidate is heard.
+/// Seconds to hold back, in favour of Python candidates, our own candidacy while none is heard, and acks while only
+/// one is.
 const HOLD: f64 = 1.0;
 /// Seconds to wait for the acks of members that are no candidates. Who lives and does not answer for so long has its
 /// gossip switched off.
@@ -33,6 +34,8 @@ pub(super) struct Round {
     owed: usize,
     owed_since: Option<f64>,
     proposal: Option<(String, Value)>,
+    /// Since when our candidacy is held back.
+    held_since: Option<f64>,
     /// Whether we are, or were, a candidate ourselves.
     pub(super) stands: bool,
     /// Who was elected.
@@ -71,13 +74,14 @@ impl Round {
             owed: 0,
             owed_since: None,
             proposal: None,
+            held_since: None,
             stands: false,
             leader: None,
             before: None,
         }
     }
 
-    /// Begins anew, if there was a decision.
+    /// Begins anew, if there was a decision; of several, the first counts.
     pub(super) fn reopen(&mut self, now: f64) {
         let Some(leader) = self.leader.take() else { return };
         let hostnames = self.candidates.drain().map(|(hostname, _)| hostname).collect();
@@ -88,13 +92,14 @@ impl Round {
     /// Makes us a candidate, unless the decision was made without us: then returns the leader.
     ///
     /// What we publish comes back to us as any candidate's does.
-    pub(super) fn stand(&mut self, topic: String, action: Value) -> Result<(), String> {
+    pub(super) fn stand(&mut self, topic: String, action: Value, now: f64) -> Result<(), String> {
         self.before = self.before.take().filter(|before| !before.stood);
         if let Some(before) = &self.before {
             return Err(before.leader.clone());
         }
         self.stands = true;
         self.proposal = Some((topic, action));
+        self.held_since = Some(now);
         Ok(())
     }
 
@@ -123,6 +128,16 @@ impl Round {
         }
     }
 
+    /// The topic and action of our candidacy, if it is to be published now.
+    pub(super) fn take_candidacy(&mut self, members: &Members, now: f64) -> Option<(String, Value)> {
+        let since = self.held_since?;
+        if self.candidates.is_empty() && !members.are_all_ours() && !due(since, HOLD, now) {
+            return None;
+        }
+        self.held_since = None;
+        self.proposal.clone()
+    }
+
     /// How many acks to publish now.
     pub(super) fn take_owed(&mut self, members: &Members, now: f64) -> usize {
         let held = self.candidates.len() < 2
@@ -149,8 +164,7 @@ impl Round {
         if self.settling.is_some() || !self.is_complete(me, members) {
             return false;
         }
-        let first = self.candidates.values().min().map(|first| &first.name);
-        self.leader = self.before.as_ref().map(|before| &before.leader).or(first).cloned();
+        self.leader = self.candidates.values().min().map(|first| first.name.clone());
         self.acks = HashSet::new();
         self.leader.is_some()
     }
@@ -185,6 +199,7 @@ impl Round {
         let patience = self.is_patient && self.leader.is_none();
         let times = [
             self.settling.map(|since| since + SETTLE),
+            self.held_since.map(|since| since + HOLD),
             self.owed_since.map(|since| since + HOLD),
             patience.then_some(self.opened + PATIENCE),
         ];

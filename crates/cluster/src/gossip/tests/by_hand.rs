@@ -150,6 +150,20 @@ fn who_stands_after_the_decision_only_hears_of_it() {
 }
 
 #[test]
+fn a_candidate_that_comes_late_does_not_change_a_decision() {
+    for decided_again in [false, true] {
+        let mut gossip = among("celeriac");
+        hear_all(&mut gossip, &[elect("a", 1), ack("a"), ack("b"), ack("me")], NOW);
+        gossip.handle(Input::Tick, NOW + 1.0);
+        hear_all(&mut gossip, &[elect("b", 7), ack("a"), ack("b"), ack("me")], NOW + 1.0);
+        if decided_again {
+            gossip.handle(Input::Tick, NOW + 2.0);
+        }
+        assert_eq!(told(&stand(&mut gossip, NOW + 2.0)), ["x: a.1"]);
+    }
+}
+
+#[test]
 fn an_id_can_be_used_again_at_once() {
     let mut gossip = among("celeriac");
     for round in 0..3 {
@@ -158,6 +172,23 @@ fn an_id_can_be_used_again_at_once() {
         hear_all(&mut gossip, &[elect("me", 2), ack("me"), ack("a"), ack("b")], now);
         assert_eq!(told(&gossip.handle(Input::Tick, now + 0.5)), ["x: me.1 runs"]);
     }
+}
+
+#[test]
+fn our_candidacy_waits_for_one_of_pythons() {
+    let mut gossip = among("py-celery");
+    assert_eq!(told(&stand(&mut gossip, NOW)), [""; 0]);
+    assert_eq!(
+        hear_all(&mut gossip, &[elect("b", 2)], NOW + 0.2),
+        ["worker-elect x"],
+        "the ack waits for it"
+    );
+    assert_eq!(hear_all(&mut gossip, &[elect("me", 4)], NOW + 0.3), ["worker-elect-ack x"; 2]);
+
+    let mut gossip = among("py-celery");
+    stand(&mut gossip, NOW);
+    assert_eq!(gossip.next_timeout(), Some(NOW + 1.0));
+    assert_eq!(told(&gossip.handle(Input::Tick, NOW + 1.0)), ["worker-elect x"]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn assert_one_winner(network: &Network, candidates: usize, seed: u64) -> String 
 
 #[test]
 fn one_candidate_wins_in_whatever_order_messages_come() {
-    for seed in 0..2_000 {
+    for seed in 0..1_000 {
         let mut random = Random(seed);
         let (candidates, others) = (2 + random.below(9), random.below(3));
         let order = if random.chance(20) { Order::Broker } else { Order::Links };
@@ -93,43 +93,53 @@ fn candidates_that_die_and_members_that_never_answer_block_nobody() {
     assert!((1..500).contains(&of_the_dead), "{of_the_dead} elections were won by the dead");
 }
 
-/// Two Python and two celeriac workers, all candidates. Returns how often each happened: a Python worker raised,
-/// nobody or several ran the action.
-fn with_python(order: Order, seeds: std::ops::Range<u64>) -> (usize, usize) {
-    let (mut raised, mut not_once) = (0, 0);
-    for seed in seeds {
+/// What came of many elections of four candidates, of which the last ones are Python's.
+#[derive(Debug, Default)]
+struct Tally {
+    /// How many Python workers raised.
+    raised: usize,
+    /// In how many elections nobody or several ran the action.
+    not_once: usize,
+    /// In how many celeriac's workers did not agree, or several of them ran it.
+    split: usize,
+}
+
+fn with_python(order: Order, ours: usize) -> Tally {
+    let mut tally = Tally::default();
+    for seed in 0..1_000 {
         let mut random = Random(seed);
-        let peers = (0..4).map(|peer| match peer {
-            0 | 1 => Peer::celeriac(&name(peer), random.below(4) as u64, NOW),
-            _ => Peer::python(&name(peer), random.below(4) as u64, 3),
+        let peers = (0..4).map(|peer| match random.below(4) as u64 {
+            clock if peer < ours => Peer::celeriac(&name(peer), clock, NOW),
+            clock => Peer::python(&name(peer), clock, 3),
         });
         let peers = peers.collect();
         let mut network = Network::new(random, order, peers, &[0, 1, 2, 3]);
-        network.beating =
-            (0..4).map(|peer| (name(peer), if peer < 2 { "celeriac" } else { "py-celery" })).collect();
+        let software = |peer| if peer < ours { "celeriac" } else { "py-celery" };
+        network.beating = (0..4).map(|peer| (name(peer), software(peer))).collect();
         network.pace = 0.004;
         network.heartbeats("worker-online");
         network.deliver_all();
         network.settle(3.0);
         let done = network.done();
-        assert_eq!(done[0].leaders.len(), 1, "seed {seed}: {done:?}");
-        assert_eq!(done[0].leaders, done[1].leaders, "seed {seed}: {done:?}");
-        assert!(done[0].runs + done[1].runs <= 1, "seed {seed}: {done:?}");
-        raised += done.iter().filter(|done| done.raised).count();
-        not_once += usize::from(done.iter().map(|done| done.runs).sum::<usize>() != 1);
+        let runs = |done: &[Done]| done.iter().map(|done| done.runs).sum::<usize>();
+        let agreed = done[..ours].iter().all(|one| one.leaders.len() == 1 && one.leaders == done[0].leaders);
+        tally.split += usize::from(!agreed || runs(&done[..ours]) > 1);
+        tally.raised += done.iter().filter(|done| done.raised).count();
+        tally.not_once += usize::from(runs(&done) != 1);
     }
-    (raised, not_once)
+    tally
 }
 
 #[test]
-fn python_candidates_over_one_broker_are_never_alone() {
-    let (raised, not_once) = with_python(Order::Broker, 0..3_000);
-    println!("of 3000 elections with Python: {raised} raised, in {not_once} not just one ran the action");
-    assert_eq!(raised, 0);
+fn with_python_candidates_nobody_raises_and_it_is_no_worse_than_among_themselves() {
+    let (mixed, python) = (with_python(Order::Broker, 2), with_python(Order::Broker, 0));
+    assert_eq!((mixed.raised, mixed.split), (0, 0), "{mixed:?}");
+    assert!(mixed.not_once <= python.not_once, "{mixed:?}, of Python alone {python:?}");
 }
 
 #[test]
-fn celeriac_candidates_agree_whatever_python_does() {
-    let (raised, not_once) = with_python(Order::Links, 0..3_000);
-    println!("out of order: {raised} raised, in {not_once} not just one ran the action");
+fn celeriac_candidates_agree_even_when_python_raises() {
+    let mixed = with_python(Order::Links, 2);
+    assert_eq!(mixed.split, 0, "{mixed:?}");
+    assert!(mixed.raised > 0, "{mixed:?}: this order was to be out of any broker's");
 }
