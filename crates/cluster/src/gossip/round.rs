@@ -123,7 +123,7 @@ impl Round {
 
     /// A worker is gone. If it has acked, others may have decided for it, so it stays a candidate.
     pub(super) fn remove_silent(&mut self, hostname: &str) {
-        if !self.acks.contains(hostname) {
+        if self.leader.is_none() && !self.acks.contains(hostname) {
             self.candidates.remove(hostname);
         }
     }

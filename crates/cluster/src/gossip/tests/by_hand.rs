@@ -144,6 +144,7 @@ fn who_stands_after_the_decision_only_hears_of_it() {
     let election = [elect("a", 1), ack("a"), ack("b"), ack("me")];
     hear_all(&mut gossip, &election, NOW);
     assert_eq!(told(&gossip.handle(Input::Tick, NOW + 1.0)), [""; 0], "we were no candidate");
+    hear_all(&mut gossip, &[beat("worker-online", "a", 8, "celeriac")], NOW + 1.0);
     assert_eq!(told(&stand(&mut gossip, NOW + 1.0)), ["x: a.1"]);
     assert_eq!(hear_all(&mut gossip, &[elect("a", 9)], NOW + 2.0), ["worker-elect-ack x"]);
     assert_eq!(told(&stand(&mut gossip, NOW + 2.0)), ["worker-elect x"], "the id is used again");
