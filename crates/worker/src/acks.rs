@@ -1,7 +1,7 @@
 //! Which deliveries may be acknowledged, and telling the broker so in few frames.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ pub(crate) struct Acks {
     soon: Notify,
     end: Notify,
     /// So many settlements go out at once; fewer wait for others.
-    batch: usize,
+    batch: AtomicUsize,
     /// The session is gone: every delivery comes again, whatever we say.
     void: AtomicBool,
 }
@@ -94,13 +94,12 @@ pub(crate) struct Acks {
 impl Acks {
     /// For a session with this many unsettled deliveries at most (0: any number).
     pub(crate) fn new(prefetch: usize) -> Arc<Self> {
-        let batch = if prefetch == 0 { 128 } else { (prefetch / 8).clamp(1, 128) };
         Arc::new(Acks {
             ledger: Mutex::new(Ledger::new()),
             flush: Notify::new(),
             soon: Notify::new(),
             end: Notify::new(),
-            batch,
+            batch: AtomicUsize::new(batch(prefetch)),
             void: AtomicBool::new(false),
         })
     }
@@ -120,13 +119,18 @@ impl Acks {
         self.void.store(true, Ordering::Relaxed);
     }
 
+    /// The session may have this many unsettled deliveries now (0: any number).
+    pub(crate) fn resize(&self, prefetch: usize) {
+        self.batch.store(batch(prefetch), Ordering::Relaxed);
+    }
+
     /// How many deliveries are neither settled nor about to be.
     pub(crate) fn held(&self) -> usize {
         self.ledger().held.len()
     }
 
     fn changed(&self, pending: usize) {
-        if pending >= self.batch {
+        if pending >= self.batch.load(Ordering::Relaxed) {
             self.flush.notify_one();
         } else if pending == 1 {
             self.soon.notify_one();
@@ -148,7 +152,7 @@ impl Acks {
                     tokio::time::timeout(LINGER, self.flush.notified()).await.is_err()
                 }
             };
-            let scattered = if lingered { 0 } else { self.batch.div_ceil(2) };
+            let scattered = if lingered { 0 } else { self.batch.load(Ordering::Relaxed).div_ceil(2) };
             self.send(session, scattered).await?;
             if self.ledger().pending() > 0 {
                 self.soon.notify_one();
@@ -165,6 +169,10 @@ impl Acks {
         let settlements = self.ledger().flush(scattered);
         if settlements.is_empty() { Ok(()) } else { session.settle(&settlements).await }
     }
+}
+
+fn batch(prefetch: usize) -> usize {
+    if prefetch == 0 { 128 } else { (prefetch / 8).clamp(1, 128) }
 }
 
 /// The right to settle one delivery, once. Dropped without, the delivery goes back to its queue.

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -23,7 +23,6 @@ pub(crate) struct Executor {
     shared: Arc<Common>,
     tracer: Arc<Tracer>,
     cancel_late: watch::Sender<()>,
-    runners: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What the runners share.
@@ -34,6 +33,8 @@ struct Common {
     concurrency: AtomicUsize,
     /// How many there are.
     running: AtomicUsize,
+    /// Held while either number changes, so that none ends that another resize counts on.
+    runners: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Requests that were submitted and are not finished.
@@ -62,9 +63,10 @@ impl Executor {
             load: Load::default(),
             concurrency: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
+            runners: Mutex::default(),
         });
         let (cancel_late, _) = watch::channel(());
-        let executor = Executor { shared, tracer: tracer.clone(), cancel_late, runners: Mutex::default() };
+        let executor = Executor { shared, tracer: tracer.clone(), cancel_late };
         executor.resize(concurrency);
         executor
     }
@@ -77,7 +79,7 @@ impl Executor {
     /// Has so many requests run at once, at least one. Those that run already are not touched.
     pub(crate) fn resize(&self, concurrency: usize) {
         let concurrency = concurrency.max(1);
-        let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runners = self.shared.runners();
         self.shared.concurrency.store(concurrency, Ordering::Release);
         runners.retain(|runner| !runner.is_finished());
         while self.shared.running.load(Ordering::Acquire) < concurrency {
@@ -139,7 +141,7 @@ impl Executor {
     /// own cannot be stopped, and nothing is heard of it any more.
     pub(crate) async fn cancel(&self) {
         self.shared.queue.close();
-        let runners = std::mem::take(&mut *self.runners.lock().unwrap_or_else(PoisonError::into_inner));
+        let runners = std::mem::take(&mut *self.shared.runners());
         for runner in &runners {
             runner.abort();
         }
@@ -153,9 +155,20 @@ impl Executor {
 impl Common {
     /// Whether a runner is one too many, which then has to end.
     fn is_surplus(&self) -> bool {
-        let concurrency = self.concurrency.load(Ordering::Acquire);
-        let fewer = |running: usize| (running > concurrency).then(|| running - 1);
-        self.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, fewer).is_ok()
+        let too_many = || self.running.load(Ordering::Acquire) > self.concurrency.load(Ordering::Acquire);
+        if !too_many() {
+            return false;
+        }
+        let _runners = self.runners();
+        let is_surplus = too_many();
+        if is_surplus {
+            self.running.fetch_sub(1, Ordering::AcqRel);
+        }
+        is_surplus
+    }
+
+    fn runners(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,6 +24,7 @@ mod executor;
 mod followup;
 mod gossip;
 mod heart;
+mod limits;
 mod listener;
 mod mingle;
 mod pidbox;

@@ -42,6 +42,11 @@ impl Served {
         change(&mut self.limits.write().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// How often it may start.
+    pub(crate) fn rate(&self) -> Option<Rate> {
+        self.limits.read().unwrap_or_else(PoisonError::into_inner).rate.clone()
+    }
+
     /// The time limits, hard and soft.
     pub(crate) fn time_limits(&self) -> (Option<Duration>, Option<Duration>) {
         let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,7 @@
-//! The step that consumes the task queues.
+//! The step that consumes the task queues (`celery/worker/consumer/tasks.py`, `celery/worker/strategy.py`).
+
+mod unfit;
+mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,16 +11,18 @@ use async_trait::async_trait;
 use celeriac_broker::{
     Connection, Delivery, Error, Event, Inbox, Prefetch, QueueKind, Session, Subscription,
 };
-use celeriac_protocol::TaskError as MessageError;
-use celeriac_protocol::result::Exception;
-use celeriac_protocol::{Map, TaskHeaders, TaskMessage, TaskMeta, time};
+use celeriac_protocol::{Map, TaskHeaders, time};
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use self::unfit::{fail_unregistered, tell_invalid, tell_unregistered};
+use self::window::Window;
 use crate::acks::Acks;
 use crate::blueprint::Step;
 use crate::consumer::{Consumer, Losses, lock};
+use crate::limits::Limits;
 use crate::queues::TaskQueue;
 use crate::request::{self, Facts, Request, Stage};
 use crate::schedule::Schedule;
@@ -32,10 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const STEP: usize = 64;
 /// How soon another runner is woken for what still waits behind tasks that used to be short.
 const WAKE: Duration = Duration::from_millis(5);
-/// How much of a body that makes no sense is logged.
-const LOGGED_BODY: usize = 1024;
+/// How soon the wall clock is looked at again at the latest.
+const LOOK: Duration = Duration::from_secs(60);
 
-/// Declares the queues, consumes them, and sends each task on: to the executor, or to wait for its time.
+/// Declares the queues, consumes them, and sends each task on: to the executor, or to wait for its time or its turn.
 #[derive(Default)]
 pub(crate) struct TasksStep {
     open: Option<Open>,
@@ -61,23 +66,23 @@ impl Step for TasksStep {
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
         let connection = consumer.connection()?;
+        // Before the queues are looked at, so that none that is added meanwhile is missed.
+        let (changing, changes) = mpsc::unbounded_channel();
+        *lock(&consumer.intake) = Some(changing);
         let queues = lock(&consumer.queues).clone();
-        let window = Window {
-            base: consumer.prefetch(),
-            // Quorum queues know no count for a whole session (`celery/worker/consumer/tasks.py`).
-            each_queue: queues.iter().any(|queue| queue.queue.kind != QueueKind::Classic),
-        };
-        for queue in &queues {
-            connection.declare(&queue.topology()).await?;
-        }
+        let window = Window { base: consumer.prefetch(), each_queue: queues.iter().any(needs_own_count) };
         let (session, inbox) = connection.open_session(window.with(0)).await?;
         let acks = Acks::new(window.base.into());
         for queue in &queues {
-            session.subscribe(&Subscription::new(queue.name())).await?;
+            match consume(&*connection, &*session, queue).await {
+                Err(error) if !error.is_recoverable() && !is_configured(consumer, queue) => {
+                    forget(consumer, queue, &error);
+                }
+                outcome => outcome?,
+            }
         }
 
         let (quiet, is_quiet) = watch::channel(false);
-        let (changing, changes) = mpsc::unbounded_channel();
         let intake = Intake {
             consumer: consumer.clone(),
             connection,
@@ -86,11 +91,11 @@ impl Step for TasksStep {
             window,
             losses: consumer.losses(),
             waiting: Schedule::new(),
+            limited: Limits::new(),
             announced: window.with(0),
             starved: false,
         };
         let intake = Some(tokio::spawn(intake.run(inbox, changes, is_quiet)));
-        *lock(&consumer.intake) = Some(changing);
         let (flushed, flushing, losses) = (session.clone(), acks.clone(), consumer.losses());
         let flusher = tokio::spawn(async move {
             if let Err(error) = flushing.run(&*flushed).await {
@@ -138,25 +143,6 @@ pub(crate) enum Change {
     RateLimit(String),
 }
 
-/// How many deliveries may be unsettled.
-#[derive(Clone, Copy)]
-struct Window {
-    base: u16,
-    each_queue: bool,
-}
-
-impl Window {
-    /// With so many tasks that wait for their time, which must not keep the others out.
-    fn with(self, waiting: usize) -> Prefetch {
-        let count = usize::from(self.base).saturating_add(waiting).min(usize::from(u16::MAX)) as u16;
-        match (self.base, self.each_queue) {
-            (0, _) => Prefetch::Unlimited,
-            (_, true) => Prefetch::Queue(count),
-            (_, false) => Prefetch::Session(count),
-        }
-    }
-}
-
 /// Takes deliveries until it is told to be quiet, or the session is lost.
 struct Intake {
     consumer: Arc<Consumer>,
@@ -166,6 +152,7 @@ struct Intake {
     window: Window,
     losses: Losses,
     waiting: Schedule<Box<Request>>,
+    limited: Limits<Box<Request>>,
     /// The prefetch count that the session has.
     announced: Prefetch,
     /// At the last look, nothing came although messages waited.
@@ -180,20 +167,20 @@ impl Intake {
         mut quiet: watch::Receiver<bool>,
     ) {
         let mut events = Vec::with_capacity(BATCH);
-        let mut idle_since = tokio::time::Instant::now();
+        let mut idle_since = Instant::now();
         let mut more = false;
         loop {
             let outcome = tokio::select! {
                 _ = quiet.changed() => return self.quiet(inbox).await,
                 taken = inbox.recv_many(&mut events, BATCH) => {
-                    idle_since = tokio::time::Instant::now();
+                    idle_since = Instant::now();
                     if taken == 0 { Err(Error::Lost("the session ended".to_owned())) } else { self.take(&mut events).await }
                 }
                 Some(change) = changes.recv() => self.change(change).await,
                 () = self.next_due() => Ok(()),
                 () = tokio::time::sleep(WAKE), if more => Ok(()),
                 () = tokio::time::sleep_until(idle_since + WATCHDOG) => {
-                    idle_since = tokio::time::Instant::now();
+                    idle_since = Instant::now();
                     self.look_for_starvation().await
                 }
             };
@@ -226,25 +213,31 @@ impl Intake {
             }
         }
         self.waiting = Schedule::new();
+        self.limited = Limits::new();
         self.consumer.executor.discard_waiting();
     }
 
     async fn next_due(&self) {
-        match self.waiting.next_due() {
-            // The wall clock may jump: look again within a minute.
-            Some(due) => {
-                let wait = (due - Utc::now()).to_std().unwrap_or_default().min(Duration::from_secs(60));
-                tokio::time::sleep(wait).await;
-            }
+        // The wall clock may jump: look again within a minute.
+        let wait = |due: DateTime<Utc>| (due - Utc::now()).to_std().unwrap_or_default().min(LOOK);
+        let due = self.waiting.next_due().map(|due| Instant::now() + wait(due));
+        match due.into_iter().chain(self.limited.next_turn()).min() {
+            Some(due) => tokio::time::sleep_until(due).await,
             None => std::future::pending().await,
         }
     }
 
+    /// Lets go of what is due, and has the prefetch count fit what still waits for its time. What waits for its
+    /// turn keeps its place, as with Celery: a limited task is not to be hoarded.
     async fn release_due(&mut self) -> Result<(), Error> {
         while let Some(request) = self.waiting.pop_due(Utc::now()) {
             request.facts.progress.set_stage(Stage::Reserved);
+            self.submit(request);
+        }
+        while let Some(request) = self.limited.pop(Instant::now()) {
             self.consumer.executor.submit(request);
         }
+        self.window.base = self.consumer.prefetch();
         let mut room = self.waiting.len();
         if self.window.each_queue {
             room = room.next_multiple_of(STEP);
@@ -252,26 +245,59 @@ impl Intake {
         let prefetch = self.window.with(room.min(self.consumer.settings.eta_task_limit));
         if prefetch != self.announced {
             self.announced = prefetch;
+            self.acks.resize(self.window.base.into());
             self.session.set_prefetch(prefetch).await?;
         }
         Ok(())
     }
 
+    /// Has a request run, in its turn.
+    fn submit(&mut self, request: Box<Request>) {
+        let task = &request.facts.task;
+        let rate = if self.consumer.settings.disable_rate_limits { None } else { task.rate() };
+        match rate {
+            Some(rate) => self.limited.push(&task.name.clone(), &rate, request, Instant::now()),
+            None => self.consumer.executor.submit(request),
+        }
+    }
+
     async fn change(&mut self, change: Change) -> Result<(), Error> {
         match change {
-            Change::Consume(queue) => {
-                self.connection.declare(&queue.topology()).await?;
-                self.session.subscribe(&Subscription::new(queue.name())).await?;
-                tracing::info!("Started consuming from {}", queue.name());
-            }
+            Change::Consume(queue) => self.consume(&queue).await?,
             Change::Cancel(queue) => {
                 self.session.unsubscribe(&queue).await?;
                 tracing::info!("Canceled queue {queue}");
             }
-            Change::Concurrency => self.window.base = self.consumer.prefetch(),
-            Change::RateLimit(_) => {}
+            // The prefetch count is looked at after whatever happens.
+            Change::Concurrency => {}
+            Change::RateLimit(task) => self.change_rate(&task),
         }
         Ok(())
+    }
+
+    /// Consumes a queue that remote control names; one that cannot be consumed is forgotten.
+    async fn consume(&mut self, queue: &TaskQueue) -> Result<(), Error> {
+        if needs_own_count(queue) && !self.window.each_queue {
+            self.window.each_queue = true;
+            self.release_due().await?;
+        }
+        match consume(&*self.connection, &*self.session, queue).await {
+            Ok(()) => tracing::info!("Started consuming from {}", queue.name()),
+            Err(error) if error.is_recoverable() => return Err(error),
+            Err(error) => forget(&self.consumer, queue, &error),
+        }
+        Ok(())
+    }
+
+    fn change_rate(&mut self, task: &str) {
+        match self.consumer.tasks.get(task).and_then(|task| task.rate()) {
+            Some(rate) => self.limited.change(task, &rate, Instant::now()),
+            None => {
+                for request in self.limited.lift(task) {
+                    self.consumer.executor.submit(request);
+                }
+            }
+        }
     }
 
     async fn take(&mut self, events: &mut Vec<Event>) -> Result<(), Error> {
@@ -284,9 +310,12 @@ impl Intake {
                     tracing::warn!("The broker ended the consumption of {queue}: consuming it again");
                     let known =
                         lock(&self.consumer.queues).iter().find(|known| known.name() == queue).cloned();
-                    if let Some(known) = known {
-                        self.connection.declare(&known.topology()).await?;
-                        self.session.subscribe(&Subscription::new(queue)).await?;
+                    match known {
+                        Some(known) if is_configured(&self.consumer, &known) => {
+                            consume(&*self.connection, &*self.session, &known).await?;
+                        }
+                        Some(known) => self.consume(&known).await?,
+                        None => {}
                     }
                 }
                 Event::Lost(error) => return Err(error),
@@ -336,7 +365,7 @@ impl Intake {
                 facts.progress.set_stage(Stage::Scheduled);
                 self.waiting.insert(eta, request);
             }
-            _ => consumer.executor.submit(request),
+            _ => self.submit(request),
         }
     }
 
@@ -363,37 +392,25 @@ impl Intake {
     }
 }
 
-fn tell_invalid(error: &MessageError, origin: &request::Origin, body: &[u8]) {
-    let body = shown(body);
-    let queue = &origin.queue;
-    match error {
-        MessageError::Unknown(reason) => tracing::warn!(
-            "Received and deleted unknown message from {queue}. Wrong destination?!? {reason}\n\
-             The contents of the message body was: {body}"
-        ),
-        error => tracing::error!(
-            "Received invalid task message from {queue}: {error}\n\
-             The message has been ignored and discarded. Please ensure your message conforms to the task \
-             message protocol.\nThe contents of the message body was: {body}"
-        ),
-    }
+async fn consume(connection: &dyn Connection, session: &dyn Session, queue: &TaskQueue) -> Result<(), Error> {
+    connection.declare(&queue.topology()).await?;
+    session.subscribe(&Subscription::new(queue.name())).await
 }
 
-fn tell_unregistered(message: &TaskMessage, body: &[u8]) {
-    tracing::error!(
-        "Received unregistered task of type '{}'.\n\
-         The message has been ignored and discarded. Did you remember to register the task with the app?\n\
-         The contents of the message headers: {}\nThe contents of the message body was: {}",
-        message.headers.task,
-        shown(format!("{:?}", message.headers).as_bytes()),
-        shown(body),
-    );
+/// Quorum queues know no count for a whole session (`celery/worker/consumer/tasks.py`).
+fn needs_own_count(queue: &TaskQueue) -> bool {
+    queue.queue.kind != QueueKind::Classic
 }
 
-fn shown(body: &[u8]) -> String {
-    let head = &body[..body.len().min(LOGGED_BODY)];
-    let text = String::from_utf8_lossy(head).escape_debug().to_string();
-    if head.len() == body.len() { text } else { format!("{text}... ({} bytes)", body.len()) }
+/// Whether the worker was started to consume a queue: without it, it makes no sense.
+fn is_configured(consumer: &Consumer, queue: &TaskQueue) -> bool {
+    consumer.settings.consumed().iter().any(|name| name == queue.name())
+}
+
+/// A queue that remote control added cannot be consumed: it must not take the others down.
+fn forget(consumer: &Consumer, queue: &TaskQueue, error: &Error) {
+    tracing::error!("Cannot consume from {}: {error}", queue.name());
+    lock(&consumer.queues).retain(|known| known.name() != queue.name());
 }
 
 /// What `task-received` says (`celery/worker/strategy.py`).
@@ -407,24 +424,4 @@ fn tell_received(headers: &TaskHeaders, fields: &mut Map) {
     fields.insert("retries", headers.retries);
     fields.insert("eta", time(headers.eta));
     fields.insert("expires", time(headers.expires));
-}
-
-/// Tells monitors and the result store of a task that is not known here (`celery/worker/consumer/consumer.py`,
-/// `on_unknown_task`).
-async fn fail_unregistered(consumer: &Consumer, message: &TaskMessage) {
-    let name = celeriac_protocol::repr::value(&message.headers.task.as_str().into());
-    let told = [
-        ("uuid", message.headers.id.as_str().into()),
-        ("exception", format!("NotRegistered({name})").into()),
-    ];
-    consumer.events().send("task-failed", Map::from_iter(told));
-    if message.headers.ignore_result {
-        return;
-    }
-    let exception = Exception::new("NotRegistered", "celery.exceptions", name);
-    let meta = TaskMeta::failure(&message.headers.id, exception, None);
-    consumer
-        .tracer
-        .store(meta, &message.headers, &request::reply_to(&message.headers, &message.properties))
-        .await;
 }
