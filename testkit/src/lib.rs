@@ -8,6 +8,7 @@
 mod amqp;
 mod artifact;
 mod celery;
+mod flower;
 mod management;
 mod poll;
 mod port;
@@ -22,6 +23,7 @@ mod tls;
 pub use amqp::{AmqpProbe, Field, TaskMessage};
 pub use artifact::{BUILT, cargo_bin, example_bin, workspace_root};
 pub use celery::{CeleryWorker, PYAPP};
+pub use flower::Flower;
 pub use management::{Queue, Vhost};
 pub use poll::eventually;
 pub use port::free_port;

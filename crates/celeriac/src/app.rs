@@ -26,15 +26,20 @@ struct Inner {
     store: Arc<dyn ResultStore>,
     producer: Arc<Producer>,
     clock: Arc<LamportClock>,
+    fitting: Fitting,
 }
 
+/// What a program adds to each of its workers.
+type Fitting = Arc<dyn Fn(Worker) -> Worker + Send + Sync>;
+
 /// An app that is being put together; [`App::builder`] starts.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "an app is there when `build()` is called"]
 pub struct AppBuilder {
     name: String,
     config: Config,
     registry: Registry,
+    fitting: Fitting,
 }
 
 impl AppBuilder {
@@ -61,12 +66,28 @@ impl AppBuilder {
         self
     }
 
+    /// Adds to each worker of the app, also to that of the command line: steps, commands of remote control, what is
+    /// called when other workers come and go. What an earlier call adds stays.
+    ///
+    /// ```no_run
+    /// # let builder = celeriac::App::builder("hello");
+    /// builder.worker(|worker| {
+    ///     worker.on_node_lost(|member| eprintln!("{} is gone", member.hostname))
+    /// })
+    /// # ;
+    /// ```
+    pub fn worker(mut self, fit: impl Fn(Worker) -> Worker + Send + Sync + 'static) -> Self {
+        let earlier = self.fitting;
+        self.fitting = Arc::new(move |worker| fit(earlier(worker)));
+        self
+    }
+
     /// The app.
     ///
     /// # Errors
     /// When a setting means nothing, or broker or result store cannot be served; the error tells what can be.
     pub fn build(self) -> Result<App, ConfigError> {
-        let AppBuilder { name, config, registry } = self;
+        let AppBuilder { name, config, registry, fitting } = self;
         let settings = config.worker_settings()?;
         let transport = connect::transport(&config.broker_url)?;
         // One connection publishes, whatever it is that is sent.
@@ -74,14 +95,29 @@ impl AppBuilder {
         let store = connect::result_store(&config, &line)?;
         let producer = Arc::new(Producer::new(line, config.producer_settings()?));
         let clock = Arc::default();
-        Ok(App(Arc::new(Inner { name, config, registry, settings, transport, store, producer, clock })))
+        Ok(App(Arc::new(Inner {
+            name,
+            config,
+            registry,
+            settings,
+            transport,
+            store,
+            producer,
+            clock,
+            fitting,
+        })))
     }
 }
 
 impl App {
     /// Starts an app of this name, with Celery's defaults.
     pub fn builder(name: impl Into<String>) -> AppBuilder {
-        AppBuilder { name: name.into(), config: Config::default(), registry: Registry::default() }
+        AppBuilder {
+            name: name.into(),
+            config: Config::default(),
+            registry: Registry::default(),
+            fitting: Arc::new(|worker| worker),
+        }
     }
 
     /// Its name.
@@ -140,7 +176,9 @@ impl App {
     /// # Errors
     /// Those of [`AppBuilder::build`].
     pub fn with_config(&self, config: Config) -> Result<App, ConfigError> {
-        AppBuilder { name: self.0.name.clone(), config, registry: self.0.registry.clone() }.build()
+        let Inner { name, registry, fitting, .. } = &*self.0;
+        let (name, registry, fitting) = (name.clone(), registry.clone(), fitting.clone());
+        AppBuilder { name, config, registry, fitting }.build()
     }
 
     /// Sends a call; returns when the broker has taken it over.
@@ -191,8 +229,8 @@ impl App {
 
     /// A worker with other settings than the app's: another name, other queues.
     pub fn worker_with(&self, settings: Settings) -> Worker {
-        let Inner { transport, store, producer, registry, .. } = &*self.0;
-        Worker::new(transport.clone(), store.clone(), producer.clone(), registry.clone(), settings)
+        let Inner { transport, store, producer, registry, fitting, .. } = &*self.0;
+        fitting(Worker::new(transport.clone(), store.clone(), producer.clone(), registry.clone(), settings))
     }
 
     /// Closes the connections; those who still wait for results get an error.
@@ -215,6 +253,16 @@ async fn answer_to(
         store.expect(id).await?;
     }
     Ok(())
+}
+
+impl fmt::Debug for AppBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppBuilder")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .field("tasks", &self.registry)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for App {

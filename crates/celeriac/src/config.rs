@@ -1,3 +1,5 @@
+mod table;
+
 use std::time::Duration;
 
 use celeriac_broker::{Queue, QueueKind};
@@ -216,6 +218,7 @@ impl Config {
             pool_restarts: self.worker_pool_restarts,
             events: self.event_settings()?,
             control: self.control_settings()?,
+            conf: self.changed(),
             ..defaults
         })
     }

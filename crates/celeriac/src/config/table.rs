@@ -1,0 +1,205 @@
+//! Settings as data, for remote control's `conf`.
+
+use std::time::Duration;
+
+use celeriac_broker::{Queue, QueueKind};
+use celeriac_protocol::{Map, Value};
+
+use super::{Config, PublishRetryPolicy};
+
+impl Config {
+    /// The settings that differ from their defaults, with passwords hidden (`celery/app/utils.py`, `Settings.table`).
+    pub fn changed(&self) -> Map {
+        let defaults = Config::default().table();
+        let pairs = self.table().into_iter().zip(defaults);
+        pairs.filter(|(own, default)| own.1 != default.1).map(|(own, _)| own).collect()
+    }
+}
+
+/// Names every setting; one that is forgotten does not compile.
+macro_rules! table {
+    ($($setting:ident),* $(,)?) => {
+        impl Config {
+            fn table(&self) -> Vec<(&'static str, Value)> {
+                let Config { $($setting),* } = self;
+                vec![$((stringify!($setting), $setting.shown())),*]
+            }
+        }
+    };
+}
+
+table![
+    broker_url,
+    broker_connection_retry_on_startup,
+    broker_connection_max_retries,
+    result_backend,
+    result_expires,
+    result_serializer,
+    result_accept_content,
+    result_extended,
+    result_persistent,
+    result_global_keyprefix,
+    accept_content,
+    task_serializer,
+    task_compression,
+    task_default_queue,
+    task_default_queue_type,
+    task_create_missing_queue_type,
+    task_queues,
+    task_queue_max_priority,
+    task_default_priority,
+    task_acks_late,
+    task_acks_on_failure_or_timeout,
+    task_ignore_result,
+    task_store_errors_even_if_ignored,
+    task_track_started,
+    task_time_limit,
+    task_soft_time_limit,
+    task_publish_retry,
+    task_publish_retry_policy,
+    task_send_sent_event,
+    worker_concurrency,
+    worker_prefetch_multiplier,
+    worker_soft_shutdown_timeout,
+    worker_eta_task_limit,
+    worker_cancel_long_running_tasks_on_connection_loss,
+    worker_enable_remote_control,
+    worker_send_task_events,
+    worker_disable_rate_limits,
+    worker_pool_restarts,
+    control_exchange,
+    control_queue_ttl,
+    control_queue_expires,
+    control_queue_exclusive,
+    control_queue_durable,
+    event_exchange,
+    event_queue_prefix,
+    event_queue_ttl,
+    event_queue_expires,
+    event_queue_exclusive,
+    event_queue_durable,
+    event_serializer,
+];
+
+/// A setting's value as Celery shows it.
+trait Shown {
+    fn shown(&self) -> Value;
+}
+
+impl Shown for bool {
+    fn shown(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Shown for u8 {
+    fn shown(&self) -> Value {
+        Value::Int((*self).into())
+    }
+}
+
+impl Shown for u16 {
+    fn shown(&self) -> Value {
+        Value::Int((*self).into())
+    }
+}
+
+impl Shown for u32 {
+    fn shown(&self) -> Value {
+        Value::Int((*self).into())
+    }
+}
+
+impl Shown for usize {
+    fn shown(&self) -> Value {
+        i64::try_from(*self).unwrap_or(i64::MAX).into()
+    }
+}
+
+impl Shown for String {
+    fn shown(&self) -> Value {
+        masked(self).into()
+    }
+}
+
+/// Seconds.
+impl Shown for Duration {
+    fn shown(&self) -> Value {
+        self.as_secs_f64().into()
+    }
+}
+
+impl<T: Shown> Shown for Option<T> {
+    fn shown(&self) -> Value {
+        self.as_ref().map_or(Value::Null, Shown::shown)
+    }
+}
+
+impl<T: Shown> Shown for Vec<T> {
+    fn shown(&self) -> Value {
+        self.iter().map(Shown::shown).collect::<Vec<_>>().into()
+    }
+}
+
+impl Shown for Queue {
+    fn shown(&self) -> Value {
+        self.name.as_str().into()
+    }
+}
+
+impl Shown for QueueKind {
+    fn shown(&self) -> Value {
+        match self {
+            QueueKind::Classic => "classic",
+            QueueKind::Quorum => "quorum",
+            QueueKind::Stream => "stream",
+        }
+        .into()
+    }
+}
+
+impl Shown for PublishRetryPolicy {
+    fn shown(&self) -> Value {
+        Map::from_iter([("max_retries", self.max_retries.shown())]).into()
+    }
+}
+
+/// A URL without its password (`kombu/utils/url.py`, `maybe_sanitize_url`); another text as it is.
+fn masked(text: &str) -> String {
+    let credentials = |url: &str| {
+        let start = url.find("://")? + 3;
+        let authority = &url[start..];
+        let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
+        let end = authority.rfind('@')?;
+        let colon = authority[..end].find(':')?;
+        Some(start + colon + 1..start + end)
+    };
+    match credentials(text) {
+        Some(password) => format!("{}********{}", &text[..password.start], &text[password.end..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_changed_is_shown_and_no_password() {
+        assert_eq!(Config::default().changed(), Map::new());
+        let config = Config {
+            broker_url: "amqp://me:s3c:r@t@host:5672/vhost".to_owned(),
+            result_backend: "redis://host/0".to_owned(),
+            task_acks_late: true,
+            task_time_limit: Some(Duration::from_millis(1500)),
+            ..Config::default()
+        };
+        let expected = Map::from_iter([
+            ("broker_url", Value::from("amqp://me:********@host:5672/vhost")),
+            ("result_backend", "redis://host/0".into()),
+            ("task_acks_late", true.into()),
+            ("task_time_limit", 1.5.into()),
+        ]);
+        assert_eq!(config.changed(), expected);
+    }
+}
