@@ -197,6 +197,46 @@ fn events_are_dumped_as_celery_dumps_them() {
     assert!(lines.iter().any(|line| line.contains("] task received: tasks.add(")), "{lines:?}");
 }
 
+/// Runs the view on a terminal, ends it by a key or a signal, and tells whether the terminal is as before.
+const TERMINAL: &str = r#"
+import fcntl, os, pty, signal, struct, subprocess, sys, termios
+
+def show(end, *words):
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 120, 0, 0))
+    before = termios.tcgetattr(slave)
+    child = subprocess.Popen(sys.argv[1:], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    seen = b''
+    for word in words:
+        while word not in seen:
+            seen += os.read(master, 65536)
+    assert termios.tcgetattr(slave) != before, 'raw mode'
+    end(master, child)
+    while b'\x1b[?1049l' not in seen:
+        seen += os.read(master, 65536)
+    code = child.wait(60)
+    assert termios.tcgetattr(slave) == before, 'the terminal is given back'
+    assert code == 0, (code, seen)
+
+show(lambda master, child: os.write(master, b'q'), b'py1@here', b'online')
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    show(lambda master, child: child.send_signal(number), b'Keys:')
+print('done')
+"#;
+
+#[test]
+fn the_view_gives_the_terminal_back() {
+    let vhost = Vhost::new(rabbitmq());
+    let _worker = worker(&vhost, &["-P", "solo"]);
+    let hello = Hello::new();
+    let command = hello.command(&["-b", &vhost.url(), "events"]);
+    let words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
+    let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
+    assert_eq!(Python::find().run(TERMINAL, &words, &[("TERM", "xterm")]), "done\n");
+    let ended = hello.run(&["events"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("needs a terminal"), "{ended:?}");
+}
+
 #[test]
 fn the_bare_command_asks_too() {
     let vhost = Vhost::new(rabbitmq());

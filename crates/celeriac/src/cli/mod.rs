@@ -53,6 +53,7 @@ mod purge;
 mod remote;
 mod result;
 mod runtime;
+mod screen;
 mod settings;
 mod signals;
 mod unsupported;
