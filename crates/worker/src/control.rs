@@ -1,6 +1,18 @@
 //! The step that answers remote control (`celery/worker/pidbox.py`, `kombu/pidbox.py`); its commands are below.
 
+mod arguments;
+mod builtin;
 mod command;
+mod conf;
+mod events;
+mod inspect;
+mod memory;
+mod pool;
+mod queues;
+mod revoke;
+mod signal;
+mod stats;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +24,10 @@ use celeriac_protocol::{Map, Message, Value};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub use self::arguments::Arguments;
+use self::arguments::cut;
 pub(crate) use self::command::Commands;
-pub use self::command::{Arguments, CommandError, Handler};
+pub use self::command::{CommandError, Handler};
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::listener::Mailbox;
@@ -24,6 +38,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a mailbox that an earlier connection of ours still holds is waited for; the broker lets go of it when it
 /// notices that the connection is gone.
 const MAILBOX_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest ticket that is repeated, in bytes: a header that is too large would cost the connection.
+const TICKET: usize = 1024;
 
 /// Answers requests, whatever the tasks do.
 #[derive(Default)]
@@ -115,10 +131,11 @@ async fn handle(consumer: &Arc<Consumer>, delivery: Delivery) {
         return;
     }
     let Request { method, arguments, ticket, reply_to, .. } = request;
-    tracing::debug!("pidbox received method {method} [ticket:{}]", ticket.as_deref().unwrap_or("none"));
+    let shown = ticket.as_deref().map_or("none", cut);
+    tracing::debug!("pidbox received method {} [ticket:{shown}]", cut(&method));
     let outcome = consumer.commands.call(consumer, &method, arguments).await.unwrap_or_else(|error| {
         consumer.counters.invalid_control.count();
-        tracing::error!("pidbox command error: {method}: {error}");
+        tracing::error!("pidbox command error: {}: {error}", cut(&method));
         Map::from_iter([("error", Value::from(error.to_string()))]).into()
     });
     if let Some(reply_to) = reply_to {
@@ -137,7 +154,11 @@ async fn reply(consumer: &Consumer, reply_to: &ReplyTo, ticket: Option<String>, 
     let exchange = settings.replies();
     if reply_to.exchange != exchange.exchanges[0].name {
         consumer.counters.invalid_control.count();
-        return tracing::warn!("an answer is not sent to the foreign exchange {:?}", reply_to.exchange);
+        return tracing::warn!("an answer is not sent to the foreign exchange {:?}", cut(&reply_to.exchange));
+    }
+    if ticket.as_ref().is_some_and(|ticket| ticket.len() > TICKET) {
+        consumer.counters.invalid_control.count();
+        return tracing::warn!("a request is not answered: its ticket is longer than {TICKET} bytes");
     }
     let message = match settings.reply(consumer.hostname(), outcome, ticket, consumer.clock.forward()) {
         Ok(message) => message,

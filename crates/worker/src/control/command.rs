@@ -1,11 +1,20 @@
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use celeriac_protocol::{Map, Value, repr};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::arguments::{self, Arguments};
+use super::builtin::{self, Call};
+use super::memory::Samples;
+use super::revoke::Marks;
 use crate::consumer::Consumer;
+
+/// The longest that a command may take: the next one waits for it.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command that could not be carried out, as Python would name the error: `ValueError('…')`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +28,14 @@ pub enum CommandError {
     /// It makes no sense here or now.
     #[error("ValueError({})", quoted(.0))]
     Value(String),
+    /// Something else, by the name of Python's exception.
+    #[error("{kind}({})", quoted(.text))]
+    Other {
+        /// For example `RuntimeError`.
+        kind: &'static str,
+        /// What it says.
+        text: String,
+    },
 }
 
 fn quoted(text: &str) -> String {
@@ -27,7 +44,7 @@ fn quoted(text: &str) -> String {
 
 /// What answers a command. Closures do: `|consumer, arguments| async move { Ok(…) }`.
 pub trait Handler: Send + Sync + 'static {
-    /// Carries the command out and returns the answer.
+    /// Carries the command out and returns the answer. The worker's next command waits for it, 10 s at most.
     fn call(
         &self,
         consumer: Arc<Consumer>,
@@ -49,39 +66,64 @@ where
     }
 }
 
-/// The keyword arguments of a command.
-#[derive(Debug, Clone, Default)]
-pub struct Arguments(Map);
-
-impl Arguments {
-    /// Takes an argument out; absent is `None`, as in Python.
-    pub fn take(&mut self, name: &str) -> Value {
-        self.0.remove(name).unwrap_or_default()
-    }
-
-    /// All that were not taken.
-    pub fn rest(self) -> Map {
-        self.0
-    }
-}
-
-/// The commands of a worker, by name.
+/// The commands of a worker, and what they remember.
 #[derive(Default)]
-pub(crate) struct Commands(HashMap<String, Arc<dyn Handler>>);
+pub(crate) struct Commands {
+    /// The program's own, by name; they go before Celery's.
+    own: HashMap<String, Arc<dyn Handler>>,
+    pub(super) samples: Samples,
+    pub(super) marks: Marks,
+}
 
 impl Commands {
     pub(crate) fn add(&mut self, name: impl Into<String>, handler: impl Handler) {
-        self.0.insert(name.into(), Arc::new(handler));
+        self.own.insert(name.into(), Arc::new(handler));
     }
 
-    /// Carries a command out.
+    /// Carries a command out. It can neither hang nor take the worker's control with it.
     pub(crate) async fn call(
         &self,
         consumer: &Arc<Consumer>,
         name: &str,
         arguments: Map,
     ) -> Result<Value, CommandError> {
-        let handler = self.0.get(name).ok_or_else(|| CommandError::Unknown(name.to_owned()))?;
-        handler.call(consumer.clone(), Arguments(arguments)).await
+        let call = AssertUnwindSafe(self.dispatch(consumer, name, arguments)).catch_unwind();
+        match tokio::time::timeout(TIMEOUT, call).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(other("RuntimeError", "the command panicked")),
+            Err(_) => Err(other("TimeoutError", format!("the command took longer than {TIMEOUT:?}"))),
+        }
     }
+
+    async fn dispatch(
+        &self,
+        consumer: &Arc<Consumer>,
+        name: &str,
+        arguments: Map,
+    ) -> Result<Value, CommandError> {
+        if let Some(handler) = self.own.get(name) {
+            return handler.call(consumer.clone(), Arguments::new(arguments)).await;
+        }
+        let builtin = builtin::find(name).ok_or_else(|| CommandError::Unknown(name.to_owned()))?;
+        arguments::check(builtin, &arguments)?;
+        let arguments = Arguments::new(arguments);
+        match builtin.call {
+            Call::Now(call) => call(consumer, arguments),
+            Call::Later(call) => call(consumer.clone(), arguments).await,
+        }
+    }
+}
+
+pub(super) fn other(kind: &'static str, text: impl Into<String>) -> CommandError {
+    CommandError::Other { kind, text: text.into() }
+}
+
+/// The answer that all is well.
+pub(super) fn ok(text: impl Into<String>) -> Result<Value, CommandError> {
+    Ok(Map::from_iter([("ok", Value::from(text.into()))]).into())
+}
+
+/// The answer that it was not done, which is no exception in Celery.
+pub(super) fn nok(text: impl Into<String>) -> Result<Value, CommandError> {
+    Ok(Map::from_iter([("error", Value::from(text.into()))]).into())
 }
