@@ -23,7 +23,8 @@
 //! While there are workers that are not celeriac's, ours leave an election to candidates of theirs. Our candidacy is
 //! held back until another is heard, which our clock is then past, or for a second; so Python's decide among
 //! themselves, as well as they ever do. One of them that decides while it knows itself alone raises in `sort_heap`: our
-//! acks are held back until two candidates are heard, or for a second.
+//! acks are held back until two candidates are heard, or for a second. One that is alone with us decides by its own ack,
+//! so it must hear of us before that: then our candidacy is not held back.
 //!
 //! A worker that is no candidate keeps what it hears just the same for a minute, since it may become one late, even
 //! after the decision. An id is used again when somebody stands who has stood already.

@@ -100,6 +100,11 @@ impl Members {
             .map(|(hostname, _)| &**hostname)
     }
 
+    /// Whether there is one member beside us, and it is not celeriac's.
+    pub(super) fn is_one_stranger(&self) -> bool {
+        self.workers.len() == 1 && self.foreign == 1
+    }
+
     /// Whether all are celeriac's.
     pub(super) fn are_all_ours(&self) -> bool {
         self.foreign == 0

@@ -131,7 +131,8 @@ impl Round {
     /// The topic and action of our candidacy, if it is to be published now.
     pub(super) fn take_candidacy(&mut self, members: &Members, now: f64) -> Option<(String, Value)> {
         let since = self.held_since?;
-        if self.candidates.is_empty() && !members.are_all_ours() && !due(since, HOLD, now) {
+        let held = !members.are_all_ours() && !members.is_one_stranger();
+        if held && self.candidates.is_empty() && !due(since, HOLD, now) {
             return None;
         }
         self.held_since = None;

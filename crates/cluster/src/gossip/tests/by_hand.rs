@@ -44,6 +44,15 @@ fn what_is_published_is_celerys() {
 }
 
 #[test]
+fn alone_with_a_python_worker_we_stand_at_once_since_it_decides_by_its_own_ack() {
+    let mut gossip = Gossip::new(Config::new("me", 1), Arc::new(LamportClock::new(0)), NOW);
+    hear(&mut gossip, &beat("worker-online", "p", 1, "py-celery"), NOW);
+    assert_eq!(told(&stand(&mut gossip, NOW)), ["worker-elect x"]);
+    let mut gossip = among("py-celery");
+    assert_eq!(told(&stand(&mut gossip, NOW)), [""; 0], "among several we let Python's go first");
+}
+
+#[test]
 fn the_first_by_clock_then_by_name_wins_when_each_has_acked() {
     for (ours, leader) in [(4, "x: me.1 runs"), (5, "x: a.1"), (6, "x: a.1")] {
         let mut gossip = among("celeriac");
