@@ -1,6 +1,7 @@
 //! Measures celeriac beside its peers, in one run: machines differ and are noisy, ratios hold.
 
 mod cpu;
+mod events;
 mod fill;
 mod programs;
 mod sqlite;
@@ -15,6 +16,8 @@ pub const USAGE: &str = "\
 cargo xtask bench throughput [--count N] [--rounds N] [--only NAME,...]
                            no-op tasks from a filled RabbitMQ queue: celeriac, rusty-celery, bare (a client that only
                            reads and acknowledges), and by --only celery (Python, prefork)
+cargo xtask bench events   [--count N] [--rounds N]
+                           the same with and without events of tasks: what an event costs celeriac and Celery
 cargo xtask bench startup  [--rounds N]
                            from the start to the line `ready.`, and memory when idle
 cargo xtask bench sqlite   [--count N] [--rounds N]
@@ -56,6 +59,7 @@ impl Options {
 pub fn bench(args: &[&str]) -> Result<()> {
     match args {
         ["throughput", options @ ..] => throughput::throughput(&Options::parse(options)?),
+        ["events", options @ ..] => events::events(&Options::parse(options)?),
         ["startup", options @ ..] => startup::startup(&Options::parse(options)?),
         ["state", options @ ..] => state::state(&Options::parse(options)?),
         ["sqlite", options @ ..] => sqlite::sqlite(&Options::parse(options)?),

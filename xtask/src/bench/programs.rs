@@ -20,15 +20,21 @@ pub enum Program {
     Bare,
     /// Python Celery, two prefork children.
     Celery,
+    /// The example `hello`, sending events of its tasks.
+    CeleriacEvents,
+    /// Python Celery, sending events of its tasks.
+    CeleryEvents,
 }
 
 impl Program {
     /// All by their names.
-    pub const NAMED: [(&str, Self); 4] = [
+    pub const NAMED: [(&str, Self); 6] = [
         ("celeriac", Self::Celeriac),
         ("rusty-celery", Self::Rusty),
         ("bare", Self::Bare),
         ("celery", Self::Celery),
+        ("celeriac -E", Self::CeleriacEvents),
+        ("celery -E", Self::CeleryEvents),
     ];
 
     /// The programs with these names.
@@ -48,13 +54,15 @@ impl Program {
     /// Builds it in release mode, or installs it.
     pub fn build(self) -> Result<()> {
         match self {
-            Self::Celeriac => run(&mut cargo(["build", "--release", "--workspace", "--example", "hello"])),
+            Self::Celeriac | Self::CeleriacEvents => {
+                run(&mut cargo(["build", "--release", "--workspace", "--example", "hello"]))
+            }
             Self::Rusty | Self::Bare => {
                 let manifest =
                     ["--manifest-path", "benches/peers/Cargo.toml", "--target-dir", "target/peers"];
                 run(cargo(["build", "--release"]).args(manifest))
             }
-            Self::Celery => setup().map(|_| ()),
+            Self::Celery | Self::CeleryEvents => setup().map(|_| ()),
         }
     }
 
@@ -63,7 +71,7 @@ impl Program {
         let mut command = match self {
             Self::Rusty => Command::new(target("peers/release/rusty")),
             Self::Bare => Command::new(target("peers/release/bare")),
-            Self::Celeriac | Self::Celery => return self.worker(&vhost.url(), "warning"),
+            _ => return self.worker(&vhost.url(), "warning"),
         };
         match self {
             Self::Bare => command.args([&port.to_string(), vhost.name()]),
@@ -75,19 +83,20 @@ impl Program {
     /// A worker of celeriac or Celery with its defaults, apart from the prefetch of 1,000.
     pub fn worker(self, url: &str, level: &str) -> Command {
         let options = ["worker", "-Q", "celery", "-n", "w1@%h", "-l", level];
-        if self == Self::Celery {
+        let mut command = if matches!(self, Self::Celery | Self::CeleryEvents) {
             let mut command = Python::find().command();
-            command.args(["-m", "celery", "-A", "pyapp"]).args(options).args([
-                "-c",
-                "2",
-                "--prefetch-multiplier",
-                "500",
-            ]);
+            command.args(["-m", "celery", "-A", "pyapp"]).args(options);
+            command.args(["-c", "2", "--prefetch-multiplier", "500"]);
             command.env("BROKER", url).env("C_FORCE_ROOT", "1");
-            return command;
+            command
+        } else {
+            let mut command = Command::new(target("release/examples/hello"));
+            command.args(["-b", url]).args(options).args(["-c", "8", "--prefetch-multiplier", "125"]);
+            command
+        };
+        if matches!(self, Self::CeleriacEvents | Self::CeleryEvents) {
+            command.arg("-E");
         }
-        let mut command = Command::new(target("release/examples/hello"));
-        command.args(["-b", url]).args(options).args(["-c", "8", "--prefetch-multiplier", "125"]);
         command
     }
 }

@@ -15,10 +15,10 @@ const POLL: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(180);
 
 /// What one round of one program gave, from the moment a tenth of the messages was gone until none was left.
-struct Round {
+pub(super) struct Round {
     tasks_per_second: f64,
     /// Microseconds.
-    cpu_per_task: f64,
+    pub(super) cpu_per_task: f64,
     /// Seconds from the program's start until a tenth was gone.
     first_tenth: f64,
 }
@@ -49,7 +49,7 @@ pub fn throughput(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn drain(server: &RabbitMq, program: Program, count: u32) -> Result<Round> {
+pub(super) fn drain(server: &RabbitMq, program: Program, count: u32) -> Result<Round> {
     let vhost = server.vhost();
     let mut probe = vhost.probe();
     fill(&mut probe, count);
