@@ -1,7 +1,7 @@
 //! What neighbours tell each other when a worker starts: clocks and revokes (`celery/worker/consumer/mingle.py`).
 //!
 //! The driver of a worker that starts broadcasts the control command `hello` with the arguments of [`hello`], collects
-//! the replies for a second at most, and hands them to [`merge`]. A worker that is asked `hello` replies with
+//! the replies for a second at most, and hands them to [`sync`]. A worker that is asked `hello` replies with
 //! [`answer`].
 //!
 //! Celery stamps revokes by each host's *monotonic* clock, so a peer's stamps mean nothing here: what is new is
@@ -50,7 +50,7 @@ pub fn hello(hostname: &str, revoked: &Revoked, monotonic: f64) -> Map {
 
 /// Takes over what the neighbours replied to our `hello`: pairs of a node and its value. `now` is wall clock, in
 /// seconds.
-pub fn merge(
+pub fn sync(
     hostname: &str,
     replies: impl IntoIterator<Item = (String, Value)>,
     clock: &LamportClock,
@@ -60,26 +60,41 @@ pub fn merge(
     let mut synced = Synced::default();
     for (node, reply) in replies.into_iter().filter(|(node, _)| node != hostname) {
         synced.replied += 1;
-        let reply = match reply {
-            Value::Map(reply) => reply,
-            Value::Null => continue,
-            other => {
-                synced.errors.push((node, wrong("reply", "dict", &other)));
-                continue;
-            }
-        };
-        if reply.is_empty() {
-            continue;
-        }
-        synced.nodes += 1;
-        if let Err(error) = adjust(clock, reply.get("clock")) {
-            synced.errors.push((node.clone(), error));
-        }
-        if let Err(error) = receive(revoked, reply.get("revoked"), now) {
-            synced.errors.push((node, error));
-        }
+        on_node_reply(&mut synced, node, &reply, clock, revoked, now);
     }
     synced
+}
+
+fn on_node_reply(
+    synced: &mut Synced,
+    node: String,
+    reply: &Value,
+    clock: &LamportClock,
+    revoked: &mut Revoked,
+    now: f64,
+) {
+    match reply {
+        Value::Null => {}
+        Value::Map(reply) if reply.is_empty() => {}
+        Value::Map(reply) => {
+            synced.nodes += 1;
+            let errors = sync_with_node(reply, clock, revoked, now);
+            synced.errors.extend(errors.into_iter().flatten().map(|error| (node.clone(), error)));
+        }
+        other => synced.errors.push((node, wrong("reply", "dict", other))),
+    }
+}
+
+/// A part that is wrong does not spoil the other.
+fn sync_with_node(
+    reply: &Map,
+    clock: &LamportClock,
+    revoked: &mut Revoked,
+    now: f64,
+) -> [Option<MingleError>; 2] {
+    let clock = on_clock_event(clock, reply.get("clock"));
+    let revoked = on_revoked_received(revoked, reply.get("revoked"), now);
+    [clock.err(), revoked.err()]
 }
 
 /// The reply to a neighbour's `hello`, of which its revokes are taken over first; `None` when it is our own.
@@ -103,7 +118,7 @@ pub fn answer(
         return Ok(None);
     }
     let theirs = arguments.get("revoked");
-    let error = receive(revoked, theirs, now).err();
+    let error = on_revoked_received(revoked, theirs, now).err();
     revoked.purge(now);
     let stamp = newest(theirs).map_or(monotonic, |newest| newest.max(monotonic));
     let reply = [("revoked", stamped(revoked, stamp)), ("clock", clock.forward().into())];
@@ -115,7 +130,7 @@ fn stamped(revoked: &Revoked, stamp: f64) -> Value {
     revoked.iter().map(|(id, _)| (id.to_owned(), Value::Float(stamp))).collect::<Map>().into()
 }
 
-fn adjust(clock: &LamportClock, theirs: Option<&Value>) -> Result<(), MingleError> {
+fn on_clock_event(clock: &LamportClock, theirs: Option<&Value>) -> Result<(), MingleError> {
     match theirs {
         Some(Value::Int(value)) if *value > 0 => clock.adjust(value.unsigned_abs()),
         None | Some(Value::Null | Value::Int(_)) => clock.forward(),
@@ -125,7 +140,7 @@ fn adjust(clock: &LamportClock, theirs: Option<&Value>) -> Result<(), MingleErro
 }
 
 /// The newest are at the end of Python's dict, so these are taken when there are more than a set may hold.
-fn receive(revoked: &mut Revoked, theirs: Option<&Value>, now: f64) -> Result<(), MingleError> {
+fn on_revoked_received(revoked: &mut Revoked, theirs: Option<&Value>, now: f64) -> Result<(), MingleError> {
     let ids: Vec<&str> = match theirs {
         None | Some(Value::Null) => return Ok(()),
         Some(Value::Map(ids)) => ids.iter().map(|(id, _)| id).collect(),

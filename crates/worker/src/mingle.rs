@@ -44,7 +44,7 @@ impl Step for Mingle {
         let hostname = consumer.hostname();
         let synced = consumer
             .revokes
-            .change_ids(|revoked| mingle::merge(hostname, replies, &consumer.clock, revoked, now()));
+            .change_ids(|revoked| mingle::sync(hostname, replies, &consumer.clock, revoked, now()));
         for (node, error) in &synced.errors {
             tracing::error!("mingle: sync with {node} failed: {error}");
         }
