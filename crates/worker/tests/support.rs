@@ -119,13 +119,18 @@ impl Rig {
     }
 
     pub fn start_on(&self, transport: Arc<dyn Transport>) -> Running {
-        let worker = Worker::new(
+        self.start_as(transport, |worker| worker)
+    }
+
+    /// With what a program adds to its worker.
+    pub fn start_as(&self, transport: Arc<dyn Transport>, add: impl FnOnce(Worker) -> Worker) -> Running {
+        let worker = add(Worker::new(
             transport,
             self.store.clone(),
             self.producer.clone(),
             self.registry.clone(),
             self.settings.clone(),
-        );
+        ));
         let (handle, counters) = (worker.shutdown_handle(), worker.counters());
         Running { handle, counters, worker: tokio::spawn(worker.run()) }
     }

@@ -1,5 +1,8 @@
 //! Keeping tasks from running, and ending those that do.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -65,8 +68,12 @@ fn revoke_ids(
     consumer.commands.marks.store(&consumer.tracer.store, unheard);
 
     let Some(signal) = signal? else {
-        tracing::info!("Tasks flagged as revoked: {}", joined(&ids, ""));
-        let shown = if ids.is_empty() { "set()".to_owned() } else { format!("{{{}}}", joined(&ids, "'")) };
+        tracing::info!("Tasks flagged as revoked: {}", joined(&ids, str::to_owned));
+        let shown = if ids.is_empty() {
+            "set()".to_owned()
+        } else {
+            format!("{{{}}}", joined(&ids, |id| repr::value(&id.into())))
+        };
         return ok(format!("tasks {shown} flagged as revoked"));
     };
     let mut terminated = Vec::new();
@@ -78,7 +85,7 @@ fn revoke_ids(
     if terminated.is_empty() {
         return ok("terminate: tasks unknown");
     }
-    ok(format!("terminate: {}", joined(&terminated, "")))
+    ok(format!("terminate: {}", joined(&terminated, str::to_owned)))
 }
 
 pub(super) fn revoke_by_stamped_headers(
@@ -171,8 +178,8 @@ fn stamped_headers(value: Value) -> Result<Map, CommandError> {
     items.into_iter().map(entry).collect()
 }
 
-fn joined(ids: &[String], quote: &str) -> String {
-    let shown = ids.iter().take(SHOWN).map(|id| format!("{quote}{}{quote}", cut(id)));
+fn joined(ids: &[String], write: impl Fn(&str) -> String) -> String {
+    let shown = ids.iter().take(SHOWN).map(|id| write(cut(id)));
     let more = (ids.len() > SHOWN).then(|| "...".to_owned());
     shown.chain(more).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,83 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_results::{Error, ReplyTo};
+use tokio::sync::watch;
+
+use super::*;
+
+/// A store that is away until its gate opens.
+struct Away {
+    open: watch::Receiver<bool>,
+    asked: AtomicUsize,
+    stored: AtomicUsize,
+}
+
+#[async_trait]
+impl ResultStore for Away {
+    fn name(&self) -> &'static str {
+        "away"
+    }
+
+    fn display_url(&self) -> String {
+        "away://".to_owned()
+    }
+
+    async fn store(&self, _: &TaskMeta, _: Option<&ReplyTo>) -> Result<(), Error> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let _ = self.open.clone().wait_for(|open| *open).await;
+        self.stored.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn expect(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn fetch(&self, id: &str) -> Result<TaskMeta, Error> {
+        Ok(TaskMeta::pending(id))
+    }
+
+    async fn wait(&self, _: &str) -> Result<TaskMeta, Error> {
+        std::future::pending().await
+    }
+
+    async fn forget(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn reply_to(&self) -> Option<String> {
+        None
+    }
+
+    async fn close(&self) {}
+}
+
+async fn until(what: impl Fn() -> bool) {
+    let look = async {
+        while !what() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), look).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_store_that_is_away_has_to_be_told_waits_within_bounds() {
+    let (gate, open) = watch::channel(false);
+    let away = Arc::new(Away { open, asked: AtomicUsize::new(0), stored: AtomicUsize::new(0) });
+    let (store, marks): (Arc<dyn ResultStore>, _) = (away.clone(), Marks::default());
+    let stored = || away.stored.load(Ordering::Relaxed);
+    marks.store(&store, (0..WAITING).map(|id| id.to_string()).collect());
+    marks.store(&store, vec!["one too many".to_owned()]);
+    until(|| away.asked.load(Ordering::Relaxed) == AT_ONCE).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((away.asked.load(Ordering::Relaxed), stored()), (AT_ONCE, 0));
+    gate.send_replace(true);
+    until(|| stored() == WAITING && marks.0.available_permits() == WAITING).await;
+    marks.store(&store, vec!["later".to_owned()]);
+    until(|| stored() == WAITING + 1).await;
+}
