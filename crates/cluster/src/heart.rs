@@ -17,7 +17,7 @@ pub const INTERVAL: f64 = 2.0;
 /// Seconds between heartbeats that peers can judge by; others are clamped.
 const SANE: std::ops::RangeInclusive<f64> = 0.5..=60.0;
 /// The `freq` that the control command `heartbeat` tells (`celery/worker/control.py`).
-const ASKED_FREQ: f64 = 5.0;
+const ASKED_FREQ: i64 = 5;
 
 /// What a worker says of its software.
 pub const IDENT: &str = "celeriac";
@@ -102,7 +102,7 @@ impl Heart {
                 Some(self.beat("worker-heartbeat", load))
             }
             Input::Asked => {
-                let freq = ("freq", Value::Float(ASKED_FREQ));
+                let freq = ("freq", Value::Int(ASKED_FREQ));
                 let fields = std::iter::once(freq).chain(self.software()).collect();
                 Some(Beat { kind: "worker-heartbeat", fields })
             }

@@ -62,7 +62,7 @@ fn an_asked_beat_is_celerys_and_changes_no_timer() {
     let beat = heart.handle(Input::Asked, LOAD, 11.0).unwrap();
     let keys: Vec<&str> = beat.fields.iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["freq", "sw_ident", "sw_ver", "sw_sys", "celeriac"]);
-    assert_eq!(beat.fields.get("freq"), Some(&Value::Float(5.0)));
+    assert_eq!(beat.fields.get("freq"), Some(&Value::Int(5)));
     assert_eq!(heart.next_timeout(), Some(12.0));
 }
 

@@ -6,7 +6,7 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use celeriac_protocol::{Map, TaskMeta, Value, repr, time};
+use celeriac_protocol::{Map, State, TaskMeta, Value, repr, time};
 use celeriac_results::ResultStore;
 use chrono::Utc;
 use futures_util::{StreamExt, stream};
@@ -193,6 +193,11 @@ impl Default for Marks {
     }
 }
 
+/// A task that is done keeps its result, and one that runs is its worker's to tell of (Celery 5.7; 5.6 marks them all).
+fn may_be_marked(state: &State) -> bool {
+    matches!(state, State::Pending | State::Received | State::Retry | State::Rejected)
+}
+
 impl Marks {
     /// Has the tasks stored as revoked, soon.
     fn store(&self, store: &Arc<dyn ResultStore>, ids: Vec<String>) {
@@ -206,6 +211,9 @@ impl Marks {
         tokio::spawn(async move {
             let store = &store;
             let storing = stream::iter(ids).for_each_concurrent(AT_ONCE, |id| async move {
+                if store.fetch(&id).await.is_ok_and(|known| !may_be_marked(&known.state)) {
+                    return;
+                }
                 let mut meta = TaskMeta::revoked(id, "revoked");
                 meta.date_done = Some(time::iso(Utc::now()));
                 if let Err(error) = store.store(&meta, None).await {

@@ -2,7 +2,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_results::{Error, ReplyTo};
+use celeriac_protocol::result::Exception;
+use celeriac_results::{Error, MemoryStore, ReplyTo, Settings};
 use tokio::sync::watch;
 
 use super::*;
@@ -80,4 +81,26 @@ async fn what_a_store_that_is_away_has_to_be_told_waits_within_bounds() {
     until(|| stored() == WAITING && marks.0.available_permits() == WAITING).await;
     marks.store(&store, vec!["later".to_owned()]);
     until(|| stored() == WAITING + 1).await;
+}
+
+#[tokio::test]
+async fn a_revoke_spares_the_results_of_what_is_done_or_runs() {
+    let store: Arc<dyn ResultStore> = Arc::new(MemoryStore::new(Settings::default()));
+    let failure = Exception::new("ValueError", "builtins", "it broke");
+    let known = [
+        TaskMeta::success("done", Value::Int(1)),
+        TaskMeta::failure("failed", failure, None),
+        TaskMeta::started("runs", 1, "w1@test"),
+    ];
+    for meta in &known {
+        store.store(meta, None).await.unwrap();
+    }
+    let marks = Marks::default();
+    marks.store(&store, ["done", "failed", "runs", "unknown"].map(str::to_owned).to_vec());
+    until(|| marks.0.available_permits() == WAITING).await;
+    let mut states = Vec::new();
+    for id in ["done", "failed", "runs", "unknown"] {
+        states.push(store.fetch(id).await.unwrap().state);
+    }
+    assert_eq!(states, [State::Success, State::Failure, State::Started, State::Revoked]);
 }
