@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     /// Task messages that were understood.
     pub received: Counter,
-    /// Tasks that were started.
+    /// Tasks that were started; with a statedb, since that was made.
     pub started: Counter,
     /// Tasks that returned a value.
     pub succeeded: Counter,
@@ -40,6 +40,10 @@ impl Counter {
     }
 
     pub(crate) fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
     }
 }

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 /// Why a call was not sent.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SendError {
@@ -35,4 +37,12 @@ pub enum WorkerError {
     /// The settings make no sense together.
     #[error("{0}")]
     Settings(String),
+    /// The file that keeps state over restarts cannot be used; nothing was started, and the file is as it was.
+    #[error("cannot use the statedb {path}: {reason}", path = path.display())]
+    StateDb {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
 }

@@ -38,6 +38,11 @@ mod schedule;
 mod served;
 mod settings;
 mod shutdown;
+#[cfg(feature = "statedb")]
+mod statedb;
+#[cfg(not(feature = "statedb"))]
+#[path = "statedb/absent.rs"]
+mod statedb;
 pub mod task;
 mod tasks;
 mod trace;

@@ -33,11 +33,13 @@ struct Lane<T> {
     waiting: VecDeque<T>,
 }
 
-impl<T> Limits<T> {
-    pub(crate) fn new() -> Self {
+impl<T> Default for Limits<T> {
+    fn default() -> Self {
         Limits { lanes: HashMap::new(), turns: BTreeSet::new() }
     }
+}
 
+impl<T> Limits<T> {
     /// Has an item wait for its turn, which may be now.
     pub(crate) fn push(&mut self, name: &str, rate: &Rate, item: T, now: Instant) {
         let lane = self.lanes.entry(name.into()).or_insert_with_key(|name| Lane {
@@ -85,6 +87,12 @@ impl<T> Limits<T> {
         }
     }
 
+    /// Drops all that waits.
+    pub(crate) fn clear(&mut self) {
+        self.turns.clear();
+        self.lanes.values_mut().for_each(|lane| lane.waiting.clear());
+    }
+
     /// A task has no rate any more: all that waited for it, in order.
     pub(crate) fn lift(&mut self, name: &str) -> VecDeque<T> {
         let Some(lane) = self.lanes.remove(name) else { return VecDeque::new() };
@@ -125,7 +133,7 @@ mod tests {
     }
 
     fn limits(items: &str, text: &str, now: Instant) -> Limits<char> {
-        let mut limits = Limits::new();
+        let mut limits = Limits::default();
         items.chars().for_each(|item| limits.push("t", &rate(text), item, now));
         limits
     }

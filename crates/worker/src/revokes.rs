@@ -1,16 +1,21 @@
 //! What was revoked: by id, and by stamp.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use celeriac_protocol::codec::{self, Serializer};
 use celeriac_protocol::{Revoked, Value, repr};
 use chrono::{DateTime, Utc};
 
 use crate::request::Facts;
 
-/// How many values of a stamp, and how many stamps, are remembered.
+/// How many values of stamps are remembered.
 const STAMPS: usize = 10_000;
+
+/// By header, the values as JSON, by which they are found at once.
+pub(crate) type Stamps = HashMap<String, HashSet<Bytes>>;
 
 /// Everything that this worker knows to be revoked.
 #[derive(Default)]
@@ -18,7 +23,10 @@ pub(crate) struct Revokes {
     /// Nothing is looked up while this is false.
     any: AtomicBool,
     ids: Mutex<Revoked>,
-    stamps: Mutex<HashMap<String, Vec<Value>>>,
+    stamps: Mutex<Stamps>,
+    /// Counts the changes of each.
+    pub(crate) id_changes: AtomicU64,
+    pub(crate) stamp_changes: AtomicU64,
 }
 
 /// Why a task is not to run.
@@ -45,6 +53,11 @@ impl Revocation {
 }
 
 impl Revokes {
+    /// Of this many ids at most, each kept for so many seconds.
+    pub(crate) fn new(limit: usize, expires: f64) -> Self {
+        Revokes { ids: Mutex::new(Revoked::new(limit, expires)), ..Revokes::default() }
+    }
+
     /// Whether a request is not to run (any more).
     pub(crate) fn check(&self, facts: &Facts, now: DateTime<Utc>) -> Option<Revocation> {
         if facts.is_expired(now) {
@@ -66,7 +79,9 @@ impl Revokes {
         headers
             .filter_map(|header| Some((header, stamps.get(header)?, facts.headers.stamps.get(header)?)))
             .find_map(|(header, revoked, stamp)| {
-                let value = items(stamp).iter().find(|value| revoked.contains(value))?;
+                let value = items(stamp)
+                    .iter()
+                    .find(|value| json(value).is_some_and(|json| revoked.contains(&json)))?;
                 Some(Revocation::Stamp { header: header.clone(), value: value.clone() })
             })
     }
@@ -80,27 +95,33 @@ impl Revokes {
     pub(crate) fn change_ids<T>(&self, change: impl FnOnce(&mut Revoked) -> T) -> T {
         let changed = change(&mut self.ids());
         self.any.store(true, Ordering::Release);
+        self.id_changes.fetch_add(1, Ordering::Release);
         changed
     }
 
     /// Revokes every task that carries one of these values of a stamp.
     pub(crate) fn add_stamp(&self, header: &str, values: &[Value]) {
+        self.add_stamps(values.iter().filter_map(json).map(|value| (header.to_owned(), value)));
+    }
+
+    /// Revokes every task that carries one of these stamps, whose values are JSON.
+    pub(crate) fn add_stamps(&self, added: impl IntoIterator<Item = (String, Bytes)>) {
         let mut stamps = self.stamps();
-        if stamps.len() >= STAMPS && !stamps.contains_key(header) {
-            tracing::warn!("too many stamps are revoked: {header} is not");
-            return;
-        }
-        let known = stamps.entry(header.to_owned()).or_default();
-        for value in values {
-            if known.len() < STAMPS && !known.contains(value) {
-                known.push(value.clone());
+        let mut count: usize = stamps.values().map(HashSet::len).sum();
+        for (header, value) in added {
+            if count >= STAMPS {
+                tracing::warn!("{STAMPS} stamps are revoked: no more can be");
+                break;
             }
+            count += usize::from(stamps.entry(header).or_default().insert(value));
         }
         drop(stamps);
         self.any.store(true, Ordering::Release);
+        self.stamp_changes.fetch_add(1, Ordering::Release);
     }
 
-    fn stamps(&self) -> MutexGuard<'_, HashMap<String, Vec<Value>>> {
+    /// The revoked stamps.
+    pub(crate) fn stamps(&self) -> MutexGuard<'_, Stamps> {
         self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,6 +132,10 @@ pub(crate) fn items(value: &Value) -> &[Value] {
         Value::List(items) => items,
         value => std::slice::from_ref(value),
     }
+}
+
+fn json(value: &Value) -> Option<Bytes> {
+    codec::encode(value, Serializer::Json, None).ok().map(|body| body.data)
 }
 
 fn seconds(now: DateTime<Utc>) -> f64 {

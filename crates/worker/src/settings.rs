@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use celeriac_protocol::Map;
 use celeriac_protocol::codec::Accept;
+use celeriac_protocol::revoked;
 
 use crate::pidbox::{EventSettings, Pidbox};
 use crate::queues::{Queues, TaskQueue};
@@ -73,6 +74,10 @@ pub struct Settings {
     pub control: Pidbox,
     /// Where revokes, clock and counters are kept over restarts (`--statedb`).
     pub statedb: Option<PathBuf>,
+    /// How many revoked ids are remembered (`CELERY_WORKER_REVOKES_MAX` in the environment).
+    pub revokes_max: usize,
+    /// For how long they are (`CELERY_WORKER_REVOKE_EXPIRES` in the environment).
+    pub revoke_expires: Duration,
     /// The settings that differ from their defaults, as remote control shows them.
     pub conf: Map,
 }
@@ -110,6 +115,8 @@ impl Default for Settings {
             events: EventSettings::default(),
             control: Pidbox::default(),
             statedb: None,
+            revokes_max: revoked::REVOKES_MAX,
+            revoke_expires: Duration::from_secs_f64(revoked::REVOKE_EXPIRES),
             conf: Map::new(),
         }
     }

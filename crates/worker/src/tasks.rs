@@ -3,8 +3,8 @@
 mod unfit;
 mod window;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +44,8 @@ const LOOK: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct TasksStep {
     open: Option<Open>,
+    /// Outlives the connection: a reconnect gives no task an early turn.
+    limited: Arc<Mutex<Limits<Box<Request>>>>,
 }
 
 struct Open {
@@ -91,7 +93,7 @@ impl Step for TasksStep {
             window,
             losses: consumer.losses(),
             waiting: Schedule::new(),
-            limited: Limits::new(),
+            limited: self.limited.clone(),
             announced: window.with(0),
             starved: false,
         };
@@ -125,6 +127,7 @@ impl Step for TasksStep {
                 open.flusher.abort();
             }
             open.acks.void();
+            lock(&self.limited).clear();
             open.session.close().await;
         }
     }
@@ -152,7 +155,7 @@ struct Intake {
     window: Window,
     losses: Losses,
     waiting: Schedule<Box<Request>>,
-    limited: Limits<Box<Request>>,
+    limited: Arc<Mutex<Limits<Box<Request>>>>,
     /// The prefetch count that the session has.
     announced: Prefetch,
     /// At the last look, nothing came although messages waited.
@@ -213,7 +216,7 @@ impl Intake {
             }
         }
         self.waiting = Schedule::new();
-        self.limited = Limits::new();
+        lock(&self.limited).clear();
         self.consumer.executor.discard_waiting();
     }
 
@@ -221,7 +224,8 @@ impl Intake {
         // The wall clock may jump: look again within a minute.
         let wait = |due: DateTime<Utc>| (due - Utc::now()).to_std().unwrap_or_default().min(LOOK);
         let due = self.waiting.next_due().map(|due| Instant::now() + wait(due));
-        match due.into_iter().chain(self.limited.next_turn()).min() {
+        let turn = lock(&self.limited).next_turn();
+        match due.into_iter().chain(turn).min() {
             Some(due) => tokio::time::sleep_until(due).await,
             None => std::future::pending().await,
         }
@@ -234,9 +238,7 @@ impl Intake {
             request.facts.progress.set_stage(Stage::Reserved);
             self.submit(request);
         }
-        while let Some(request) = self.limited.pop(Instant::now()) {
-            self.consumer.executor.submit(request);
-        }
+        self.take_turns();
         self.window.base = self.consumer.prefetch();
         let mut room = self.waiting.len();
         if self.window.each_queue {
@@ -251,12 +253,20 @@ impl Intake {
         Ok(())
     }
 
+    /// Has everything run whose turn has come.
+    fn take_turns(&self) {
+        let mut limited = lock(&self.limited);
+        while let Some(request) = limited.pop(Instant::now()) {
+            self.consumer.executor.submit(request);
+        }
+    }
+
     /// Has a request run, in its turn.
     fn submit(&mut self, request: Box<Request>) {
         let task = &request.facts.task;
         let rate = if self.consumer.settings.disable_rate_limits { None } else { task.rate() };
         match rate {
-            Some(rate) => self.limited.push(&task.name.clone(), &rate, request, Instant::now()),
+            Some(rate) => lock(&self.limited).push(&task.name.clone(), &rate, request, Instant::now()),
             None => self.consumer.executor.submit(request),
         }
     }
@@ -291,9 +301,9 @@ impl Intake {
 
     fn change_rate(&mut self, task: &str) {
         match self.consumer.tasks.get(task).and_then(|task| task.rate()) {
-            Some(rate) => self.limited.change(task, &rate, Instant::now()),
+            Some(rate) => lock(&self.limited).change(task, &rate, Instant::now()),
             None => {
-                for request in self.limited.lift(task) {
+                for request in lock(&self.limited).lift(task) {
                     self.consumer.executor.submit(request);
                 }
             }

@@ -30,6 +30,7 @@ use crate::revokes::Revokes;
 use crate::served::Served;
 use crate::settings::Settings;
 use crate::shutdown::{Shutdown, ShutdownHandle};
+use crate::statedb::StateDb;
 use crate::task::Registry;
 use crate::tasks::TasksStep;
 use crate::trace::Tracer;
@@ -81,6 +82,13 @@ impl Worker {
     /// What the worker has done so far.
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
+    }
+
+    /// Gives it a logical clock that others share, as a client in the same program.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<LamportClock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Adds a step, which starts after those that it requires and before the worker is ready.
@@ -145,11 +153,19 @@ impl Worker {
     /// consumes closes. Producer and store stay open for whoever shares them.
     ///
     /// # Errors
-    /// When the broker cannot be used and trying again does not help (any more), or the steps make no order.
+    /// When the broker cannot be used and trying again does not help (any more), the statedb cannot be used, or the
+    /// steps make no order.
     pub async fn run(mut self) -> Result<(), WorkerError> {
         let mut blueprint = Blueprint::new(steps(std::mem::take(&mut self.steps)))?;
         let (lost, mut losses) = mpsc::unbounded_channel();
         let consumer = Arc::new(self.consumer(lost));
+        let statedb = match StateDb::open(&consumer).await {
+            Ok(statedb) => statedb,
+            Err(error) => {
+                consumer.executor.cancel().await;
+                return Err(error);
+            }
+        };
         blueprint.include(&consumer);
         let outcome = consume(&consumer, &mut blueprint, &mut losses).await;
         if outcome.is_err() {
@@ -157,6 +173,9 @@ impl Worker {
             consumer.shutdown.request(Shutdown::Cold);
         }
         end(&consumer, &mut blueprint).await;
+        if let Some(statedb) = statedb {
+            statedb.close().await;
+        }
         outcome
     }
 
@@ -170,7 +189,7 @@ impl Worker {
             task_events: settings.task_events,
         };
         let line = self.producer.line().clone();
-        let revokes = Arc::<Revokes>::default();
+        let revokes = Arc::new(Revokes::new(settings.revokes_max, settings.revoke_expires.as_secs_f64()));
         let tracer = Arc::new(Tracer {
             hostname,
             accept: settings.accept.clone(),

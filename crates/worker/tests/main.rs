@@ -4,9 +4,14 @@
 
 mod bad_input;
 mod control;
+mod events;
 mod faults;
+mod limits;
 mod outcomes;
+mod pool;
+mod queues;
 mod shim;
 mod shutdown;
+mod statedb;
 mod support;
 mod timing;
