@@ -8,7 +8,7 @@ use celeriac_worker::{Call, NativeTask, Producer, Registry, SendError, Settings,
 use uuid::Uuid;
 
 use crate::control::Control;
-use crate::events::{Receiver, SentEvent};
+use crate::events::Receiver;
 use crate::{AsyncResult, Config, ConfigError, TaskCall, connect};
 
 /// A program's tasks and settings: it sends calls and makes workers. Cheap to clone.
@@ -25,7 +25,6 @@ struct Inner {
     transport: Arc<dyn Transport>,
     store: Arc<dyn ResultStore>,
     producer: Arc<Producer>,
-    clock: Arc<LamportClock>,
     fitting: Fitting,
 }
 
@@ -94,18 +93,7 @@ impl AppBuilder {
         let line = Arc::new(Line::new(transport.clone()));
         let store = connect::result_store(&config, &line)?;
         let producer = Arc::new(Producer::new(line, config.producer_settings()?));
-        let clock = Arc::default();
-        Ok(App(Arc::new(Inner {
-            name,
-            config,
-            registry,
-            settings,
-            transport,
-            store,
-            producer,
-            clock,
-            fitting,
-        })))
+        Ok(App(Arc::new(Inner { name, config, registry, settings, transport, store, producer, fitting })))
     }
 }
 
@@ -157,7 +145,7 @@ impl App {
 
     /// The logical clock that its messages carry.
     pub fn clock(&self) -> &Arc<LamportClock> {
-        &self.0.clock
+        self.0.producer.clock()
     }
 
     /// Remote control of the workers: `app.control().revoke(["some-id"]).await?`.
@@ -200,11 +188,7 @@ impl App {
                 answer_to(link, reply_to.as_deref(), &**store).await?;
             }
         }
-        let sent = config.task_send_sent_event.then(|| SentEvent::new(self, &id, &mut call));
         producer.send(id.clone(), call).await?;
-        if let Some(event) = sent {
-            event.publish(self).await;
-        }
         Ok(AsyncResult::new(id, store.clone(), ignored))
     }
 
@@ -230,7 +214,9 @@ impl App {
     /// A worker with other settings than the app's: another name, other queues.
     pub fn worker_with(&self, settings: Settings) -> Worker {
         let Inner { transport, store, producer, registry, fitting, .. } = &*self.0;
-        fitting(Worker::new(transport.clone(), store.clone(), producer.clone(), registry.clone(), settings))
+        let worker =
+            Worker::new(transport.clone(), store.clone(), producer.clone(), registry.clone(), settings);
+        fitting(worker)
     }
 
     /// Closes the connections; those who still wait for results get an error.

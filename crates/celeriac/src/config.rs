@@ -239,6 +239,7 @@ impl Config {
             origin: origin(),
             max_retries: if self.task_publish_retry { self.task_publish_retry_policy.max_retries } else { 0 },
             priority: self.task_default_priority,
+            sent_events: if self.task_send_sent_event { Some(self.event_settings()?) } else { None },
         })
     }
 

@@ -16,11 +16,9 @@
 //! ```
 
 mod receiver;
-mod sent;
 #[cfg(test)]
 mod tests;
 
 pub use celeriac_protocol::event::Event;
 
 pub use self::receiver::{Received, Receiver};
-pub(crate) use self::sent::SentEvent;

@@ -52,8 +52,8 @@ pub use celeriac_protocol::result::Exception;
 pub use celeriac_protocol::types;
 pub use celeriac_protocol::{Map, Signature, State, TaskMeta, Value, ValueError, from_value, to_value};
 pub use celeriac_worker::{
-    ArgumentError, Call, CallOptions, Expires, Failure, NativeTask, Registry, RetryOptions, Run, SendError,
-    Settings, Shutdown, ShutdownHandle, Task, TaskError, TaskOptions, Worker, WorkerError,
+    ArgumentError, Call, CallOptions, Expires, Failure, NativeTask, Rate, RateError, Registry, RetryOptions,
+    Run, SendError, Settings, Shutdown, ShutdownHandle, Task, TaskError, TaskOptions, Worker, WorkerError,
 };
 pub use config::{Config, PublishRetryPolicy};
 pub use error::{ConfigError, ControlError, ResultError};

@@ -24,7 +24,12 @@ pub trait Step: Send {
         &[]
     }
 
-    /// Whether this worker has it.
+    /// The names of the transports that it works on; all when absent.
+    fn compatible_transports(&self) -> Option<&'static [&'static str]> {
+        None
+    }
+
+    /// Whether this worker has it, on a compatible transport.
     fn include(&self, _consumer: &Consumer) -> Include {
         Include::Yes
     }
@@ -103,12 +108,18 @@ impl Blueprint {
 
     /// Leaves out the steps that this worker does not have.
     pub(crate) fn include(&mut self, consumer: &Consumer) {
-        self.0.retain(|step| match step.include(consumer) {
-            Include::Yes => true,
-            Include::No(reason) => {
+        let transport = consumer.transport.name();
+        self.0.retain(|step| {
+            let compatible = step.compatible_transports().is_none_or(|names| names.contains(&transport));
+            let include = if compatible {
+                step.include(consumer)
+            } else {
+                Include::No(format!("it does not work on {transport}"))
+            };
+            if let Include::No(reason) = &include {
                 tracing::debug!("| Consumer: Without {}: {reason}", step.label());
-                false
             }
+            include == Include::Yes
         });
     }
 

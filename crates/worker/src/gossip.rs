@@ -81,6 +81,10 @@ impl Step for Gossip {
         &["Mingle"]
     }
 
+    fn compatible_transports(&self) -> Option<&'static [&'static str]> {
+        Some(&["amqp", "memory", "redis", "sqlite"])
+    }
+
     fn include(&self, consumer: &Consumer) -> Include {
         Include::when(consumer.settings.gossip, "--without-gossip")
     }

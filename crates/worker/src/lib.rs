@@ -35,6 +35,7 @@ mod request;
 mod requests;
 mod revokes;
 mod schedule;
+mod sent;
 mod served;
 mod settings;
 mod shutdown;

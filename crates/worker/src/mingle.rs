@@ -34,6 +34,10 @@ impl Step for Mingle {
         &["Events"]
     }
 
+    fn compatible_transports(&self) -> Option<&'static [&'static str]> {
+        Some(&["amqp", "memory", "redis", "sqlite"])
+    }
+
     fn include(&self, consumer: &Consumer) -> Include {
         Include::when(consumer.settings.mingle, "--without-mingle")
     }

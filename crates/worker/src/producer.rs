@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use celeriac_broker::{Address, Line, Published, Topology};
 use celeriac_protocol::codec::{Compression, Serializer};
-use celeriac_protocol::{Message, TaskMessage};
+use celeriac_protocol::{LamportClock, Message, TaskMessage};
 use chrono::Utc;
 
 use crate::backoff::Backoff;
 use crate::call::{Call, CallOptions, Expires};
 use crate::error::SendError;
+use crate::pidbox::EventSettings;
 use crate::queues::Queues;
+use crate::sent;
 
 /// What a producer needs to know.
 #[derive(Debug, Clone)]
@@ -28,18 +30,21 @@ pub struct ProducerSettings {
     pub max_retries: u32,
     /// `task_default_priority`.
     pub priority: Option<u8>,
+    /// How each call that was sent is told of, if it is (`task_send_sent_event`).
+    pub sent_events: Option<EventSettings>,
 }
 
 /// Sends calls.
 pub struct Producer {
     line: Arc<Line>,
     settings: ProducerSettings,
+    clock: Arc<LamportClock>,
 }
 
 impl Producer {
     /// A producer that sends by this line.
     pub fn new(line: Arc<Line>, settings: ProducerSettings) -> Self {
-        Producer { line, settings }
+        Producer { line, settings, clock: Arc::default() }
     }
 
     /// What it sends by.
@@ -52,6 +57,11 @@ impl Producer {
         &self.settings
     }
 
+    /// The logical clock of the program that it sends for.
+    pub fn clock(&self) -> &Arc<LamportClock> {
+        &self.clock
+    }
+
     /// Sends a call under an id; returns when the broker has taken it over.
     ///
     /// # Errors
@@ -62,7 +72,7 @@ impl Producer {
         self.deliver(route, message).await
     }
 
-    fn message(&self, id: String, mut call: Call) -> Result<(Message, Route), SendError> {
+    fn message(&self, id: String, mut call: Call) -> Result<(TaskMessage, Route), SendError> {
         let unknown = |kind: &str, name: &str| SendError::Encode(format!("{kind} {name:?} is not known"));
         let options = &mut call.options;
         let serializer = match options.serializer.take() {
@@ -87,7 +97,7 @@ impl Producer {
         task.properties.reply_to = Some(reply_to.unwrap_or_default());
         // The broker drops it by itself where it can (`celery/app/amqp.py` passes `expires` as expiration).
         task.properties.expiration = left.and_then(expiration);
-        Ok((task.into_message(), route))
+        Ok((task, route))
     }
 
     fn route(&self, options: &mut CallOptions) -> Route {
@@ -102,15 +112,25 @@ impl Producer {
 
     /// Publishes a task message that exists already, where it came from or to a queue.
     pub(crate) async fn forward(&self, address: Address, task: TaskMessage) -> Result<(), SendError> {
-        self.deliver(Route { address, queue: None }, task.into_message()).await
+        self.deliver(Route { address, queue: None }, task).await
     }
 
-    async fn deliver(&self, route: Route, message: Message) -> Result<(), SendError> {
+    async fn deliver(&self, route: Route, task: TaskMessage) -> Result<(), SendError> {
+        let events = self.settings.sent_events.as_ref();
+        let told = events.map(|events| (events, sent::fields(&task.headers, &route.address)));
+        self.publish(&route, task.into_message()).await?;
+        if let Some((events, fields)) = told {
+            sent::publish(&self.line, events, &self.settings.origin, &self.clock, fields).await;
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, route: &Route, message: Message) -> Result<(), SendError> {
         // kombu's default: at once, then after 0.2 s more each time.
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         let mut tries = 0;
         loop {
-            match self.attempt(&route, message.clone()).await {
+            match self.attempt(route, message.clone()).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_recoverable() && tries < self.settings.max_retries => {
                     tracing::debug!("cannot send yet: {error}");

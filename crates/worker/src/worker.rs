@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use celeriac_broker::{Error, Transport};
 use celeriac_cluster::heart::Heart as Machine;
 use celeriac_cluster::state::Worker as Member;
-use celeriac_protocol::{LamportClock, Value};
+use celeriac_protocol::Value;
 use celeriac_results::ResultStore;
 use chrono::Utc;
 use tokio::sync::mpsc;
@@ -44,7 +44,6 @@ pub struct Worker {
     registry: Registry,
     counters: Arc<Counters>,
     shutdown: ShutdownHandle,
-    clock: Arc<LamportClock>,
     commands: Commands,
     handlers: Handlers,
     steps: Vec<Box<dyn Step>>,
@@ -67,7 +66,6 @@ impl Worker {
             registry,
             counters: Arc::default(),
             shutdown: ShutdownHandle::default(),
-            clock: Arc::default(),
             commands: Commands::default(),
             handlers: Handlers::default(),
             steps: Vec::new(),
@@ -82,13 +80,6 @@ impl Worker {
     /// What the worker has done so far.
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
-    }
-
-    /// Gives it a logical clock that others share, as a client in the same program.
-    #[must_use]
-    pub fn clock(mut self, clock: Arc<LamportClock>) -> Self {
-        self.clock = clock;
-        self
     }
 
     /// Adds a step, which starts after those that it requires and before the worker is ready.
@@ -188,14 +179,14 @@ impl Worker {
             enabled: settings.task_events || settings.gossip || settings.heartbeat,
             task_events: settings.task_events,
         };
-        let line = self.producer.line().clone();
+        let (line, clock) = (self.producer.line().clone(), self.producer.clock().clone());
         let revokes = Arc::new(Revokes::new(settings.revokes_max, settings.revoke_expires.as_secs_f64()));
         let tracer = Arc::new(Tracer {
             hostname,
             accept: settings.accept.clone(),
             result_extended: settings.result_extended,
             store: self.store,
-            events: Arc::new(Dispatcher::new(dispatcher, self.clock.clone(), line)),
+            events: Arc::new(Dispatcher::new(dispatcher, clock.clone(), line)),
             revokes: revokes.clone(),
             producer: self.producer,
             counters: self.counters.clone(),
@@ -224,7 +215,7 @@ impl Worker {
             lost,
             generation: AtomicU64::new(0),
             cured: AtomicBool::new(false),
-            clock: self.clock,
+            clock,
             queues: Mutex::new(settings.task_queues()),
             intake: Mutex::default(),
             connection: Mutex::default(),

@@ -99,6 +99,7 @@ impl Rig {
             origin: "gen1@test".to_owned(),
             max_retries: 3,
             priority: None,
+            sent_events: None,
         };
         Rig {
             producer: Arc::new(Producer::new(Arc::new(Line::new(Arc::new(transport.clone()))), producer)),

@@ -82,6 +82,11 @@ pub(super) enum Command {
     Control(Remote),
     /// Show events as they happen.
     Events(Events),
+    /// Draw what a worker is made of, for `dot`.
+    Graph {
+        #[command(subcommand)]
+        what: Graph,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -279,6 +284,12 @@ pub(super) struct Purge {
 pub(super) enum List {
     /// Every binding that the broker has.
     Bindings,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Graph {
+    /// The steps of a worker and what they require.
+    Bootsteps,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,5 @@
 //! The command line of a program with tasks: `worker`, `call`, `result`, `purge`, `list`, `status`, `inspect`,
-//! `control` and `events`, with the options, output and exit codes of Celery's own command.
+//! `control`, `events` and `graph`, with the options, output and exit codes of Celery's own command.
 //!
 //! ```no_run
 //! #[celeriac::task(name = "tasks.add")]
@@ -121,9 +121,17 @@ fn execute(app: App, cli: Cli) -> Result<ExitCode, Error> {
             Command::Inspect(options) => remote::run(&app, console, Kind::Inspect, options).await,
             Command::Control(options) => remote::run(&app, console, Kind::Control, options).await,
             Command::Events(options) => events::run(&app, console, &options).await,
+            Command::Graph { what: args::Graph::Bootsteps } => graph(&app, console),
         };
         app.close().await;
         done
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the steps of a worker and what they require.
+fn graph(app: &App, console: Console) -> Result<(), Error> {
+    let graph = app.worker().graph().map_err(|error| Error::Usage(error.to_string()))?;
+    console.say(graph.trim_end());
+    Ok(())
 }
