@@ -59,6 +59,8 @@ use proc_macro::TokenStream;
 /// | `store_errors_even_if_ignored` | but failures |
 /// | `track_started` | store the state `STARTED` |
 /// | `time_limit`, `soft_time_limit` | seconds until the task is ended, told |
+/// | `rate_limit = "10/m"` | how often it may start on one worker, a second, minute or hour: `2`, `"2/s"`, `"10/m"`, `"5/h"` |
+/// | `send_events = false` | tell monitors nothing of it |
 /// | `queue = "..."`, `priority = 3` | where calls go |
 /// | `expires` | seconds after which a call is not worth running |
 /// | `serializer = "json"`, `compression = "gzip"` | how calls are encoded |

@@ -25,6 +25,8 @@ enum Kind {
     Backoff,
     Retries,
     Priority,
+    /// Starts a second, or text such as `10/m`; 0 is no limit.
+    Rate,
     Text,
 }
 
@@ -43,6 +45,8 @@ const FIELDS: &[(&str, Kind)] = &[
     ("track_started", Kind::Flag),
     ("time_limit", Kind::Seconds),
     ("soft_time_limit", Kind::Seconds),
+    ("rate_limit", Kind::Rate),
+    ("send_events", Kind::Flag),
     ("queue", Kind::Text),
     ("priority", Kind::Priority),
     ("expires", Kind::Seconds),
@@ -132,6 +136,10 @@ impl Setting {
                 let priority: u8 = self.integer("a number from 0 to 255")?;
                 quote!(#priority)
             }
+            Kind::Rate => {
+                let rate = self.rate()?;
+                return Ok(quote!(::celeriac::Rate::parse(#rate).unwrap_or_default()));
+            }
             Kind::Text => {
                 let text = self.text()?;
                 quote!(::std::borrow::ToOwned::to_owned(#text))
@@ -164,6 +172,23 @@ impl Setting {
         seconds
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             .ok_or_else(|| self.wrong("seconds, such as 30 or 2.5"))
+    }
+
+    /// Checked as `celeriac::Rate::parse` reads it.
+    fn rate(&self) -> syn::Result<String> {
+        let text = match self.literal() {
+            Some(Lit::Str(text)) => text.value(),
+            Some(Lit::Int(number)) if number.suffix().is_empty() => number.base10_digits().to_owned(),
+            Some(Lit::Float(number)) if number.suffix().is_empty() => number.base10_digits().to_owned(),
+            _ => String::new(),
+        };
+        let (count, unit) = text.split_once('/').unwrap_or((&text, "s"));
+        let is_rate = count.trim().parse().is_ok_and(|count: f64| count.is_finite() && count >= 0.0);
+        if is_rate && ["", "s", "m", "h"].contains(&unit) {
+            Ok(text)
+        } else {
+            Err(self.wrong("a rate, such as \"10/s\", \"10/m\" or \"10/h\""))
+        }
     }
 
     fn integer<N: std::str::FromStr<Err: std::fmt::Display>>(&self, expected: &str) -> syn::Result<N> {

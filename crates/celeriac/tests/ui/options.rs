@@ -31,4 +31,16 @@ fn bind_has_no_value() {}
 #[celeriac::task(time_limit = 10, soft_time_limit = 20)]
 fn soft_after_hard() {}
 
+#[celeriac::task(rate_limit = "10/d")]
+fn no_unit() {}
+
+#[celeriac::task(rate_limit = "often")]
+fn no_rate() {}
+
+#[celeriac::task(rate_limit)]
+fn no_value() {}
+
+#[celeriac::task(send_events = 0)]
+fn no_events() {}
+
 fn main() {}
