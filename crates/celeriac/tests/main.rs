@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod client;
+mod cluster;
 mod python;
 mod servers;
 mod tasks;
