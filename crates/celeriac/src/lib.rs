@@ -26,7 +26,9 @@
 //!
 //! [`task`] makes a function a task, [`TaskCall`] is a call with its options, [`App`] sends calls and makes
 //! workers, [`AsyncResult`] waits, [`Config`] has Celery's settings. A task is told of its call by [`Task`] and
-//! fails with a [`TaskError`]. [`control`] asks workers and tells them what to do, [`events`] listens to them.
+//! fails with a [`TaskError`]. [`control`] asks workers and tells them what to do, [`events`]
+//! listens to them, [`state`] makes a picture of a cluster from what they tell, [`worker`] has what a program may add to
+//! its own.
 
 mod app;
 mod async_result;
@@ -41,11 +43,13 @@ mod error;
 pub mod events;
 mod origin;
 mod outcome;
+pub mod worker;
 
 pub use app::{App, AppBuilder};
 pub use async_result::AsyncResult;
 pub use call::TaskCall;
 pub use celeriac_broker::{Queue, QueueKind};
+pub use celeriac_cluster::state;
 pub use celeriac_macros::task;
 pub use celeriac_protocol::codec::{Compression, Serializer};
 pub use celeriac_protocol::result::Exception;

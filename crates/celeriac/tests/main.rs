@@ -4,6 +4,7 @@
 
 mod client;
 mod cluster;
+mod extending;
 mod python;
 mod servers;
 mod tasks;
