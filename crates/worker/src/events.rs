@@ -23,6 +23,8 @@ use crate::pidbox::EventSettings;
 use crate::request::Facts;
 use crate::wall::{now, utcoffset};
 
+/// The group of the events that travel together.
+const TASKS: &str = "task";
 /// How many events travel in one message at most.
 const BATCH: usize = 100;
 /// How many events are kept while they cannot be sent; the oldest go first.
@@ -116,9 +118,9 @@ impl Dispatcher {
 
     /// Sends an event soon, together with others; kept, within bounds, while the broker is away.
     pub fn send(&self, kind: impl Into<Cow<'static, str>>, fields: Map) {
-        let event = self.event(kind.into(), fields);
-        if self.sends(event.group()) {
-            self.push(event);
+        let kind = kind.into();
+        if self.sends(group(&kind)) {
+            self.push(self.event(kind, fields));
         }
     }
 
@@ -156,10 +158,10 @@ impl Dispatcher {
         fields: Map,
         mandatory: bool,
     ) -> Result<Published, Error> {
-        let event = self.event(kind, fields);
-        if !self.sends(event.group()) {
+        if !self.sends(group(&kind)) {
             return Ok(Published::Accepted);
         }
+        let event = self.event(kind, fields);
         self.utcoffset.store(utcoffset(), Ordering::Relaxed);
         let routing_key = event.routing_key();
         self.transmit(&routing_key, event.into_value(), mandatory).await
@@ -214,13 +216,17 @@ impl Dispatcher {
         }
     }
 
-    /// Sends all that is gathered, the events of one group in messages of their own.
+    /// Sends all that is gathered. Those of tasks travel together, all others alone: Celery's gossip cannot read lists.
     async fn flush(&self) -> Result<(), Error> {
         loop {
             let batch = self.take();
             let Some(first) = batch.first() else { return Ok(()) };
-            let routing_key = format!("{}.multi", first.group());
-            let body = Value::List(batch.iter().cloned().map(Event::into_value).collect());
+            let (routing_key, body) = if first.group() == TASKS {
+                let events = batch.iter().cloned().map(Event::into_value);
+                ("task.multi".to_owned(), Value::List(events.collect()))
+            } else {
+                (first.routing_key(), first.clone().into_value())
+            };
             if let Err(error) = self.transmit(&routing_key, body, false).await {
                 self.put_back(batch);
                 return Err(error);
@@ -228,12 +234,11 @@ impl Dispatcher {
         }
     }
 
-    /// Some events of one group, those that waited longest.
+    /// What travels next: some events of tasks, or another one.
     fn take(&self) -> Vec<Event> {
         let mut buffer = self.buffer();
-        let Some(first) = buffer.front() else { return Vec::new() };
-        let group = first.group();
-        let count = buffer.iter().take(BATCH).take_while(|event| event.group() == group).count();
+        let tasks = buffer.iter().take(BATCH).take_while(|event| event.group() == TASKS).count();
+        let count = tasks.max(1).min(buffer.len());
         buffer.drain(..count).collect()
     }
 
@@ -264,6 +269,10 @@ impl Dispatcher {
     fn buffer(&self) -> MutexGuard<'_, VecDeque<Event>> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn group(kind: &str) -> &str {
+    kind.split_once('-').map_or(kind, |(group, _)| group)
 }
 
 /// Runs the dispatcher.
@@ -300,5 +309,66 @@ impl Step for Events {
             dispatcher.end.notify_one();
             let _ = running.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use celeriac_broker::{MemoryTransport, Prefetch, Subscription};
+
+    use super::*;
+
+    fn dispatcher(transport: &MemoryTransport) -> Dispatcher {
+        let settings = DispatcherSettings {
+            hostname: "w1@test".into(),
+            settings: EventSettings::default(),
+            enabled: true,
+            task_events: true,
+        };
+        Dispatcher::new(settings, Arc::default(), Arc::new(Line::new(Arc::new(transport.clone()))))
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_is_kept_within_bounds() {
+        let transport = MemoryTransport::new();
+        transport.halt();
+        let dispatcher = dispatcher(&transport);
+        for number in 0..=LIMIT {
+            dispatcher.send("task-told", Map::from_iter([("number", Value::from(number as i64))]));
+        }
+        assert!(dispatcher.flush().await.is_err());
+        assert_eq!((dispatcher.buffer().len(), dispatcher.dropped.value()), (LIMIT, 1));
+        let oldest = dispatcher.take().swap_remove(0);
+        assert_eq!(oldest.fields.get("number"), Some(&Value::Int(1)));
+    }
+
+    #[tokio::test]
+    async fn only_those_of_tasks_travel_together() {
+        let transport = MemoryTransport::new();
+        let dispatcher = dispatcher(&transport);
+        for kind in ["task-a", "task-b", "worker-c-d", "worker-e", "my-f", "task-g"] {
+            dispatcher.send(kind, Map::default());
+        }
+        let connection = dispatcher.line.connection().await.unwrap();
+        let topology = EventSettings::default().listener("test", "#");
+        connection.declare(&topology).await.unwrap();
+        let (session, mut inbox) = connection.open_session(Prefetch::Unlimited).await.unwrap();
+        session.subscribe(&Subscription::new(&topology.queues[0].name)).await.unwrap();
+        dispatcher.flush().await.unwrap();
+        let mut told = Vec::new();
+        for _ in 0..5 {
+            let Some(celeriac_broker::Event::Delivery(delivery)) = inbox.recv().await else { panic!() };
+            let body = delivery.message.decode(&Default::default()).unwrap();
+            told.push((delivery.routing_key, body.as_list().map(<[_]>::len)));
+        }
+        let told: Vec<_> = told.iter().map(|(key, count)| (key.as_str(), *count)).collect();
+        let expected = [
+            ("task.multi", Some(2)),
+            ("worker.c.d", None),
+            ("worker.e", None),
+            ("my.f", None),
+            ("task.multi", Some(1)),
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -186,28 +186,43 @@ async fn run(shared: Arc<Common>, tracer: Arc<Tracer>, mut cancelled: watch::Rec
             queue.wake();
         }
         let begun = Instant::now();
-        // A panic of ours must not end the runner. The dropped request gives its delivery back.
-        let mut traced = pin!(AssertUnwindSafe(tracer.run(request)).catch_unwind().map(|caught| {
-            if caught.is_err() {
-                tracing::error!("a runner panicked");
-            }
-        }));
-        let at_once = poll_fn(|context| Poll::Ready(traced.as_mut().poll(context).is_ready())).await;
-        if !at_once {
-            // It waits for something: others need not.
-            queue.wake();
-            if facts.policy.acks_late {
-                cancelled.mark_unchanged();
-                tokio::select! {
-                    () = traced => {}
-                    Ok(()) = cancelled.changed() => tracer.events.task("task-cancelled", &facts, |_| {}),
-                }
-            } else {
-                traced.await;
-            }
+        let running = trace(&shared, &tracer, request, &mut cancelled);
+        if !running.await {
+            tracer.cancelled(&facts).await;
         }
         pace.note(begun.elapsed());
         // A queue that is never empty must not keep the thread from its other tasks.
         tokio::task::consume_budget().await;
+    }
+}
+
+/// Runs a request to its end, or until it is cancelled, which is false.
+async fn trace(
+    shared: &Common,
+    tracer: &Tracer,
+    request: Box<Request>,
+    cancelled: &mut watch::Receiver<()>,
+) -> bool {
+    let acks_late = request.facts.policy.acks_late;
+    // A panic of ours must not end the runner. The dropped request gives its delivery back.
+    let mut traced = pin!(AssertUnwindSafe(tracer.run(request)).catch_unwind().map(|caught| {
+        if caught.is_err() {
+            tracing::error!("a runner panicked");
+        }
+    }));
+    let at_once = poll_fn(|context| Poll::Ready(traced.as_mut().poll(context).is_ready())).await;
+    if at_once {
+        return true;
+    }
+    // It waits for something: others need not.
+    shared.queue.wake();
+    if !acks_late {
+        traced.await;
+        return true;
+    }
+    cancelled.mark_unchanged();
+    tokio::select! {
+        () = traced => true,
+        Ok(()) = cancelled.changed() => false,
     }
 }

@@ -84,8 +84,9 @@ impl Tracer {
             Ok(run) => run,
             Err(error) => {
                 // It can never run here: a dead-letter exchange gets it, whatever the ack mode.
-                running.fail(self, Failure::new("TypeError", error.to_string())).await;
-                return running.reject(self, false);
+                let told = running.fail(self, Failure::new("TypeError", error.to_string())).await;
+                running.reject(self, false);
+                return running.tell_failed(self, told);
             }
         };
         running.facts.progress.start(now());
@@ -132,6 +133,17 @@ impl Tracer {
         });
         if facts.policy.store_errors {
             let meta = TaskMeta::revoked(&facts.headers.id, reason);
+            self.store(meta, &facts.headers, &facts.reply_to()).await;
+        }
+    }
+
+    /// Tells of a task that was ended because the broker is lost, and runs again (`celery/worker/request.py`,
+    /// `_announce_cancelled`).
+    pub(crate) async fn cancelled(&self, facts: &Facts) {
+        self.events.task("task-cancelled", facts, |_| {});
+        if !facts.policy.ignore_result {
+            let exception = Exception::new("Retry", "celery.exceptions", "cancelled by Celery");
+            let meta = TaskMeta::retry(&facts.headers.id, exception, None);
             self.store(meta, &facts.headers, &facts.reply_to()).await;
         }
     }
@@ -257,12 +269,14 @@ impl Running {
         let sent = followup::patiently(|| tracer.producer.forward(address.clone(), message.clone())).await;
         if let Err(error) = sent {
             // As Celery: what cannot be tried again is rejected (`celery/app/task.py`, `retry`).
-            self.fail(tracer, Failure::from_error(&error)).await;
-            return self.reject(tracer, false);
+            let told = self.fail(tracer, Failure::from_error(&error)).await;
+            self.reject(tracer, false);
+            return self.tell_failed(tracer, told);
         }
         tracer.counters.retried.count();
 
         let wait = seconds((eta - Utc::now()).to_std().unwrap_or_default());
+        let traceback = options.cause.as_ref().map(|cause| traceback(&self.label(), &tracer.hostname, cause));
         let cause = options.cause.map(|cause| cause.repr());
         let reason = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
         if !self.policy().ignore_result {
@@ -275,7 +289,7 @@ impl Running {
         }
         tracer.events.task("task-retried", &self.facts, |fields| {
             fields.insert("exception", cause.unwrap_or_else(|| "None".to_owned()));
-            fields.insert("traceback", "");
+            fields.insert("traceback", traceback.unwrap_or_default());
         });
     }
 
@@ -291,7 +305,7 @@ impl Running {
     }
 
     async fn fail_and_settle(&mut self, tracer: &Tracer, failure: Failure) {
-        self.fail(tracer, failure).await;
+        let told = self.fail(tracer, failure).await;
         if self.policy().acks_late {
             if self.policy().acks_on_failure_or_timeout {
                 self.request.ack();
@@ -299,20 +313,22 @@ impl Running {
                 self.reject(tracer, false);
             }
         }
+        self.tell_failed(tracer, told);
     }
 
     async fn time_out(&mut self, tracer: &Tracer, limit: Duration) {
         tracing::error!("Hard time limit ({}s) exceeded for {}", seconds(limit), self.label());
         let module = Some("billiard.exceptions".to_owned());
         let failure = Failure { module, ..Failure::new("TimeLimitExceeded", seconds(limit)) };
-        self.fail(tracer, failure).await;
-        if self.policy().acks_late {
-            if self.policy().acks_on_failure_or_timeout {
-                self.request.ack();
-            } else {
-                self.reject(tracer, true);
-            }
+        let told = self.fail(tracer, failure).await;
+        if self.policy().acks_late && !self.policy().acks_on_failure_or_timeout {
+            // It runs again: no monitor hears of the failure (`celery/worker/request.py`, `on_failure`).
+            return self.reject(tracer, true);
         }
+        if self.policy().acks_late {
+            self.request.ack();
+        }
+        self.tell_failed(tracer, told);
     }
 
     async fn terminate(&mut self, tracer: &Tracer, signal: i32) {
@@ -322,7 +338,8 @@ impl Running {
         self.request.ack();
     }
 
-    async fn fail(&mut self, tracer: &Tracer, failure: Failure) {
+    /// Does all of a failure that comes before the delivery is settled; returns what monitors are told after that.
+    async fn fail(&mut self, tracer: &Tracer, failure: Failure) -> [(&'static str, String); 2] {
         tracer.counters.failed.count();
         let (shown, traceback) = (failure.repr(), traceback(&self.label(), &tracer.hostname, &failure));
         tracing::error!("Task {} raised unexpected: {shown}\n{traceback}", self.label());
@@ -332,9 +349,12 @@ impl Running {
         }
         let errbacks = std::mem::take(&mut self.embed.errbacks);
         followup::after_failure(&tracer.producer, self.headers(), errbacks).await;
+        [("exception", shown), ("traceback", traceback)]
+    }
+
+    fn tell_failed(&self, tracer: &Tracer, told: [(&'static str, String); 2]) {
         tracer.events.task("task-failed", &self.facts, |fields| {
-            fields.insert("exception", shown);
-            fields.insert("traceback", traceback);
+            told.into_iter().for_each(|(key, value)| drop(fields.insert(key, value)));
         });
     }
 
