@@ -27,6 +27,7 @@ pub(super) struct Banner<'a> {
     /// Without its password.
     pub results: String,
     pub concurrency: usize,
+    pub task_events: bool,
     pub queues: Vec<Queue>,
     /// Empty where they are not to be shown.
     pub tasks: Vec<&'a str>,
@@ -41,7 +42,7 @@ impl Banner<'_> {
         });
         let facts = format!(
             "{} v{}\n\n{} {}\n\n[config]\n.> app:         {}\n.> transport:   {}\n.> results:     {}\n\
-             .> concurrency: {} (tokio)\n.> task events: OFF\n\n[queues]\n{}\n",
+             .> concurrency: {} (tokio)\n.> task events: {}\n\n[queues]\n{}\n",
             self.hostname,
             env!("CARGO_PKG_VERSION"),
             platform(),
@@ -50,6 +51,7 @@ impl Banner<'_> {
             self.transport,
             self.results,
             self.concurrency,
+            if self.task_events { "ON" } else { "OFF (enable -E to monitor tasks in this worker)" },
             queues.collect::<String>(),
         );
         let art = ART.iter().copied().chain(std::iter::repeat("                "));
@@ -92,6 +94,7 @@ mod tests {
             transport: "amqp://guest:**@localhost:5672//".to_owned(),
             results: "redis://localhost/".to_owned(),
             concurrency: 8,
+            task_events: false,
             queues: vec![Queue::new("celery"), Queue::new("hipri")],
             tasks: vec!["tasks.add", "tasks.noop"],
         };
@@ -105,7 +108,7 @@ mod tests {
 .> transport:   amqp://guest:**@localhost:5672//
 .> results:     redis://localhost/
 .> concurrency: 8 (tokio)
-.> task events: OFF
+.> task events: OFF (enable -E to monitor tasks in this worker)
 
 [queues]
 .> celery           exchange=celery(direct) key=celery"

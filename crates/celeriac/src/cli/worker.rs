@@ -200,6 +200,7 @@ fn show_banner(app: &App, settings: &Settings, level: Level, console: Console) {
         transport: app.transport().display_url(),
         results: app.result_store().display_url(),
         concurrency: settings.concurrency,
+        task_events: settings.task_events,
         queues: settings.consumed().iter().map(|name| settings.queues.queue(Some(name))).collect(),
         tasks: if level <= Level::Info { app.registry().names() } else { Vec::new() },
     };
