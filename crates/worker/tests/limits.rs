@@ -8,13 +8,16 @@ use celeriac_worker::{Call, Counters, NativeTask, Rate, Shutdown, TaskOptions};
 use chrono::Utc;
 use tokio::time::Instant;
 
-use crate::control::client::{Client, rig};
+use crate::control::client::{Client, gated, rig};
 use crate::support::{Rig, eventually, ints, task};
 
-/// A task of this rate, and its calls: their first arguments, and when they ran.
-fn slow(rate: &str) -> (Arc<Mutex<Vec<(i64, Instant)>>>, impl NativeTask) {
+/// The first arguments of a task's calls, and when they ran.
+type Ran = Arc<Mutex<Vec<(i64, Instant)>>>;
+
+/// A task of this rate, and its calls.
+fn slow(rate: &str) -> (Ran, impl NativeTask) {
     let options = TaskOptions { rate_limit: Some(rate.parse::<Rate>().unwrap()), ..TaskOptions::default() };
-    let ran = Arc::<Mutex<Vec<_>>>::default();
+    let ran = Ran::default();
     let noted = ran.clone();
     let task = task("slow", options, move |_, args| {
         noted.lock().unwrap().push((args[0].as_i64().unwrap(), Instant::now()));
@@ -68,6 +71,22 @@ async fn those_that_wait_keep_their_places_and_hold_nobody_else_up() {
     rig.wait_for_len("celery", 1).await;
     worker.end(Shutdown::Warm).await.unwrap();
     assert_eq!(rig.len("celery").await, 5, "what waited goes back");
+}
+
+#[tokio::test]
+async fn what_waits_goes_back_while_others_finish() {
+    let (gate, stuck) = gated("stuck");
+    let (_, task) = slow("1/h");
+    let rig = rig().with(task).with(stuck);
+    let worker = rig.start();
+    rig.send("stuck", Call::new("stuck", Vec::new())).await;
+    gate.wait_for(1).await;
+    one_waits(&rig).await;
+    received(&worker.counters, 3).await;
+    worker.handle.request(Shutdown::Warm);
+    rig.wait_for_len("celery", 1).await;
+    gate.open();
+    worker.ended().await.unwrap();
 }
 
 #[tokio::test]

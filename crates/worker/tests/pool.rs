@@ -56,6 +56,10 @@ async fn after_a_shrink_while_tasks_are_long_fewer_run_and_none_is_forgotten() {
         rig.result(&number.to_string()).await;
     }
     assert!(peak.load(Ordering::SeqCst) <= 5);
+    // All are idle: one of those that stay gets the next.
+    client.ask("pool_shrink", &[("n", 4.into())]).await;
+    rig.send("last", Call::new("count", Vec::new())).await;
+    rig.result("last").await;
     worker.end(Shutdown::Warm).await.unwrap();
 }
 

@@ -159,6 +159,14 @@ async fn revokes_expire_and_are_bounded() {
     let file = Connection::open(&path).unwrap();
     let newest: f64 = file.query_row("SELECT max(stamp) FROM revoked", [], |row| row.get(0)).unwrap();
     assert!(newest < 5e9, "a stamp of the future is one of now");
+    file.execute("UPDATE revoked SET stamp = stamp - 10801", []).unwrap();
+    file.close().unwrap();
+
+    let rig = kept(&path);
+    let worker = rig.start();
+    rig.send("c", Call::new("echo", ints(&[1]))).await;
+    assert_eq!(rig.result("c").await.state, State::Success);
+    worker.end(Shutdown::Warm).await.unwrap();
 }
 
 /// Why the worker does not start.
