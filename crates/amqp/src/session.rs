@@ -171,16 +171,24 @@ impl Session for AmqpSession {
         if *current == prefetch {
             return Ok(());
         }
+        if ![*current, prefetch].iter().any(|kind| matches!(kind, Prefetch::Queue(_))) {
+            self.qos(prefetch).await?;
+            *current = prefetch;
+            return Ok(());
+        }
+        // A consumer keeps the count that it started with: start each anew.
+        let consumers: Vec<_> = self.consumers.lock().values().cloned().collect();
+        for (_, tag) in &consumers {
+            self.cancel(tag).await?;
+        }
+        // The channel's own count would hold beside theirs, and quorum queues refuse a channel that has one.
+        if matches!(*current, Prefetch::Session(_)) {
+            self.qos(Prefetch::Unlimited).await?;
+        }
         self.qos(prefetch).await?;
-        let each = [*current, prefetch].iter().any(|kind| matches!(kind, Prefetch::Queue(_)));
         *current = prefetch;
-        if each {
-            // A consumer keeps the count that it started with: start each anew.
-            let consumers: Vec<_> = self.consumers.lock().values().cloned().collect();
-            for (subscription, tag) in consumers {
-                self.cancel(&tag).await?;
-                self.consume(&subscription).await?;
-            }
+        for (subscription, _) in consumers {
+            self.consume(&subscription).await?;
         }
         Ok(())
     }
