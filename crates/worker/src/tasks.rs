@@ -1,5 +1,6 @@
 //! The step that consumes the task queues (`celery/worker/consumer/tasks.py`, `celery/worker/strategy.py`).
 
+mod consume;
 mod unfit;
 mod window;
 
@@ -8,15 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_broker::{
-    Connection, Delivery, Error, Event, Inbox, Prefetch, QueueKind, Session, Subscription,
-};
+use celeriac_broker::{Connection, Delivery, Error, Event, Inbox, Prefetch, Session};
 use celeriac_protocol::{Map, TaskHeaders, time};
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::consume::{consume, forget, is_configured, needs_own_count};
 use self::unfit::{fail_unregistered, tell_invalid, tell_unregistered};
 use self::window::Window;
 use crate::acks::Acks;
@@ -400,27 +400,6 @@ impl Intake {
         }
         Ok(())
     }
-}
-
-async fn consume(connection: &dyn Connection, session: &dyn Session, queue: &TaskQueue) -> Result<(), Error> {
-    connection.declare(&queue.topology()).await?;
-    session.subscribe(&Subscription::new(queue.name())).await
-}
-
-/// Quorum queues know no count for a whole session (`celery/worker/consumer/tasks.py`).
-fn needs_own_count(queue: &TaskQueue) -> bool {
-    queue.queue.kind != QueueKind::Classic
-}
-
-/// Whether the worker was started to consume a queue: without it, it makes no sense.
-fn is_configured(consumer: &Consumer, queue: &TaskQueue) -> bool {
-    consumer.settings.consumed().iter().any(|name| name == queue.name())
-}
-
-/// A queue that remote control added cannot be consumed: it must not take the others down.
-fn forget(consumer: &Consumer, queue: &TaskQueue, error: &Error) {
-    tracing::error!("Cannot consume from {}: {error}", queue.name());
-    lock(&consumer.queues).retain(|known| known.name() != queue.name());
 }
 
 /// What `task-received` says (`celery/worker/strategy.py`).

@@ -1,0 +1,32 @@
+//! Queues that begin to be consumed.
+
+use celeriac_broker::{Connection, Error, QueueKind, Session, Subscription};
+
+use crate::consumer::{Consumer, lock};
+use crate::queues::TaskQueue;
+
+/// Declares a queue and takes what comes from it.
+pub(super) async fn consume(
+    connection: &dyn Connection,
+    session: &dyn Session,
+    queue: &TaskQueue,
+) -> Result<(), Error> {
+    connection.declare(&queue.topology()).await?;
+    session.subscribe(&Subscription::new(queue.name())).await
+}
+
+/// Quorum queues know no count for a whole session (`celery/worker/consumer/tasks.py`).
+pub(super) fn needs_own_count(queue: &TaskQueue) -> bool {
+    queue.queue.kind != QueueKind::Classic
+}
+
+/// Whether the worker was started to consume a queue: without it, it makes no sense.
+pub(super) fn is_configured(consumer: &Consumer, queue: &TaskQueue) -> bool {
+    consumer.settings.consumed().iter().any(|name| name == queue.name())
+}
+
+/// A queue that remote control added cannot be consumed: it must not take the others down.
+pub(super) fn forget(consumer: &Consumer, queue: &TaskQueue, error: &Error) {
+    tracing::error!("Cannot consume from {}: {error}", queue.name());
+    lock(&consumer.queues).retain(|known| known.name() != queue.name());
+}
