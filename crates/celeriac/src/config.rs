@@ -1,5 +1,6 @@
 mod table;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_broker::{Queue, QueueKind};
@@ -274,6 +275,7 @@ impl Config {
             },
             serializer: serializer("task_serializer", &self.task_serializer)?,
             accept: accept("accept_content", &self.accept_content)?,
+            clock: Arc::default(),
         })
     }
 

@@ -116,10 +116,9 @@ async fn handle(consumer: &Arc<Consumer>, delivery: Delivery) {
     {
         return;
     }
-    match headers.get("clock") {
-        Some(Value::Int(clock)) => consumer.clock.adjust((*clock).try_into().unwrap_or(0)),
-        _ => consumer.clock.forward(),
-    };
+    consumer.settings.control.hear(&delivery.message);
+    // As Celery: clients have no clock that would tell us anything.
+    consumer.clock.forward();
     let request = match read(consumer, delivery.message) {
         Ok(request) => request,
         Err(error) => {
@@ -160,7 +159,7 @@ async fn reply(consumer: &Consumer, reply_to: &ReplyTo, ticket: Option<String>, 
         consumer.counters.invalid_control.count();
         return tracing::warn!("a request is not answered: its ticket is longer than {TICKET} bytes");
     }
-    let message = match settings.reply(consumer.hostname(), outcome, ticket, consumer.clock.forward()) {
+    let message = match settings.reply(consumer.hostname(), outcome, ticket) {
         Ok(message) => message,
         Err(error) => return tracing::error!("a remote control answer cannot be encoded: {error}"),
     };

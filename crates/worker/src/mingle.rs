@@ -96,9 +96,8 @@ async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<P
         }),
         ..Request::default()
     };
-    let message = settings
-        .request(request, consumer.clock.forward(), TIMEOUT)
-        .map_err(|error| Error::NotAccepted(error.to_string()))?;
+    let message =
+        settings.request(request, TIMEOUT).map_err(|error| Error::NotAccepted(error.to_string()))?;
     let address = Address::exchange(&exchange.exchanges[0].name, "").mandatory();
     consumer.tracer.producer.line().publish_to(&exchange, &address, message).await
 }
@@ -111,9 +110,7 @@ async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str) -> Vec
         let tag = delivery.tag;
         let headers = &delivery.message.headers;
         if headers.get("ticket").and_then(Value::as_str).is_none_or(|of| of == ticket) {
-            if let Some(Value::Int(clock)) = headers.get("clock") {
-                consumer.clock.adjust(clock.unsigned_abs());
-            }
+            consumer.settings.control.hear(&delivery.message);
             match delivery.message.decode(&consumer.settings.control.accept) {
                 Ok(Value::Map(reply)) => {
                     tracing::debug!(

@@ -1,11 +1,12 @@
 //! What remote control and events need of a broker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_broker::{Binding, Exchange, ExchangeKind, Queue, Topology};
 use celeriac_protocol::codec::{self, Accept, Serializer};
 use celeriac_protocol::control::{self, Request};
-use celeriac_protocol::{Map, Message, Value, event};
+use celeriac_protocol::{LamportClock, Map, Message, Value, event};
 
 use crate::wall::now;
 
@@ -20,6 +21,8 @@ pub struct Pidbox {
     pub serializer: Serializer,
     /// Which encodings are read (`accept_content`).
     pub accept: Accept,
+    /// The logical clock of its messages, which is not that of events.
+    pub clock: Arc<LamportClock>,
 }
 
 /// How events travel (`celery/events/event.py`, `receiver.py`).
@@ -47,6 +50,7 @@ impl Default for Pidbox {
             },
             serializer: Serializer::Json,
             accept: Accept::default(),
+            clock: Arc::default(),
         }
     }
 }
@@ -102,19 +106,20 @@ impl Pidbox {
         Topology { bindings: vec![binding], queues: vec![Queue { name, ..self.queue.clone() }], ..exchange }
     }
 
-    /// A request, with our logical clock, which nodes ignore when `timeout` is over.
+    /// Takes over the clock of a message that came.
+    pub fn hear(&self, message: &Message) {
+        let clock = message.headers.get("clock").and_then(Value::as_i64);
+        self.clock.adjust(clock.and_then(|clock| u64::try_from(clock).ok()).unwrap_or_default());
+    }
+
+    /// A request, which nodes ignore when `timeout` is over.
     ///
     /// # Errors
     /// When the serializer cannot hold its arguments.
-    pub fn request(
-        &self,
-        request: Request,
-        clock: u64,
-        timeout: Duration,
-    ) -> Result<Message, codec::EncodeError> {
+    pub fn request(&self, request: Request, timeout: Duration) -> Result<Message, codec::EncodeError> {
         let expires =
             if timeout.is_zero() { Value::Int(0) } else { Value::Float(now() + timeout.as_secs_f64()) };
-        let headers = Map::from_iter([("clock", clock.into()), ("expires", expires)]);
+        let headers = Map::from_iter([("clock", self.clock.forward().into()), ("expires", expires)]);
         let body = codec::encode(&request.into_value(), self.serializer, None)?;
         let mut message = Message::transient(headers, body);
         // Celery's requests are persistent, though no queue of theirs is.
@@ -122,7 +127,7 @@ impl Pidbox {
         Ok(message)
     }
 
-    /// An answer to the request of a ticket, with our logical clock.
+    /// An answer to the request of a ticket.
     ///
     /// # Errors
     /// When the serializer cannot hold it.
@@ -131,10 +136,11 @@ impl Pidbox {
         hostname: &str,
         answer: Value,
         ticket: Option<String>,
-        clock: u64,
     ) -> Result<Message, codec::EncodeError> {
-        let headers =
-            Map::from_iter([("ticket", ticket.map_or(Value::Null, Value::from)), ("clock", clock.into())]);
+        let headers = Map::from_iter([
+            ("ticket", ticket.map_or(Value::Null, Value::from)),
+            ("clock", self.clock.forward().into()),
+        ]);
         let body: Map = [(hostname.to_owned(), answer)].into_iter().collect();
         Ok(Message::transient(headers, codec::encode(&body.into(), self.serializer, None)?))
     }

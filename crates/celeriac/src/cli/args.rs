@@ -14,6 +14,8 @@ const ENVIRONMENT: &str = "\
 Environment:
   CELERY_BROKER_URL      the broker, unless -b names one
   CELERY_RESULT_BACKEND  the result backend, unless --result-backend names one
+  CELERY_WORKER_REVOKES_MAX, CELERY_WORKER_REVOKE_EXPIRES
+                         how many revokes a worker remembers, and for how many seconds
   CELERIAC_<SETTING>     any setting, for example CELERIAC_WORKER_CONCURRENCY=4
   NO_COLOR               no colours, as -C";
 

@@ -1,6 +1,8 @@
 //! What command line and environment change in an app's settings.
 
 use std::env;
+use std::str::FromStr;
+use std::time::Duration;
 
 use super::args::{Global, Worker};
 use super::error::Error;
@@ -74,6 +76,13 @@ pub(super) fn node(mut settings: Settings, options: &Worker) -> Result<Settings,
     let statedb = options.node.statedb.as_deref();
     let statedb = statedb.map(|name| node::file_name(name, &settings.hostname)).transpose();
     settings.statedb = statedb.map_err(Error::Usage)?.map(Into::into);
+    settings.revokes_max = number("CELERY_WORKER_REVOKES_MAX")?.unwrap_or(settings.revokes_max);
+    let seconds: Option<f64> = number("CELERY_WORKER_REVOKE_EXPIRES")?;
+    let expires = seconds.map(|seconds| {
+        let wrong = |_| Error::Usage(format!("CELERY_WORKER_REVOKE_EXPIRES: {seconds} is no time"));
+        Duration::try_from_secs_f64(seconds).map_err(wrong)
+    });
+    settings.revoke_expires = expires.transpose()?.unwrap_or(settings.revoke_expires);
     if let Some(queues) = &options.queue.queues {
         settings.consume_from.clone_from(&queues.0);
     }
@@ -85,4 +94,12 @@ pub(super) fn node(mut settings: Settings, options: &Worker) -> Result<Settings,
         return Err(Error::Usage("there is no queue left to consume".to_owned()));
     }
     Ok(settings)
+}
+
+/// The number in a variable of the environment (`celery/worker/state.py`).
+fn number<T: FromStr>(name: &str) -> Result<Option<T>, Error> {
+    let text = env::var(name).ok().filter(|text| !text.is_empty());
+    let read =
+        |text: String| text.parse().map_err(|_| Error::Usage(format!("{name}: {text:?} is no number")));
+    text.map(read).transpose()
 }

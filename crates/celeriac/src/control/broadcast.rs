@@ -73,7 +73,7 @@ pub(super) async fn broadcast(
 
 fn encode(app: &App, request: Request, timeout: Duration) -> Result<Message, ControlError> {
     let method = request.method.clone();
-    let request = app.settings().control.request(request, app.clock().forward(), timeout);
+    let request = app.settings().control.request(request, timeout);
     request.map_err(|error| ControlError::Encode { method, reason: error.to_string() })
 }
 
@@ -149,9 +149,8 @@ impl Replies {
 
 /// The reply in a message: one that is not late, answers our request and names its node.
 fn read(app: &App, ticket: &str, message: Message) -> Option<Reply> {
+    app.settings().control.hear(&message);
     let headers = &message.headers;
-    let clock = headers.get("clock").and_then(Value::as_i64).and_then(|clock| u64::try_from(clock).ok());
-    app.clock().adjust(clock.unwrap_or_default());
     let expires = headers.get("expires").and_then(Value::as_f64).unwrap_or_default();
     let is_late = expires > 0.0 && now() > expires;
     let is_ours = headers.get("ticket").is_none_or(|of| of.as_str() == Some(ticket));

@@ -89,7 +89,7 @@ async fn nobody_there_is_known_at_once() {
 #[tokio::test(start_paused = true)]
 async fn replies_come_from_all_who_were_asked() {
     let (app, mut node) = (app("replies"), Node::start("replies").await);
-    app.clock().adjust(9);
+    app.settings().control.clock.adjust(9);
     let control = app.control().destination(["w1@here", "w2@here"]).timeout(LONG);
     let answering = async {
         let (request, headers) = node.next().await;
@@ -106,7 +106,7 @@ async fn replies_come_from_all_who_were_asked() {
     let reply = |node: &str, value: i32| Reply { node: node.to_owned(), value: value.into() };
     assert_eq!(replies.unwrap(), [reply("w1@here", 1), reply("w2@here", 2)]);
     assert_eq!(start.elapsed(), Duration::ZERO, "nobody is waited for any more");
-    assert_eq!(app.clock().value(), 101, "each message ticks");
+    assert_eq!(app.settings().control.clock.value(), 101, "each message ticks");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,10 @@
 //! `celery inspect` and `celery control` of Python against a worker of Python's and one of ours.
 
-use celeriac_testkit::rabbitmq;
+use std::process::Command;
 
-use super::{ours, python, theirs};
+use celeriac_testkit::{PYAPP, Process, Python, Signal, example_bin, rabbitmq};
+
+use super::{DEADLINE, ours, python, theirs};
 
 /// Compares the shapes of the answers: names of keys, kinds of values, texts but for what names the node.
 const COMPARE: &str = r#"
@@ -137,6 +139,68 @@ fn both_answer_alike() {
     let python_worker = theirs(&vhost, "py", &[]);
     let out = python(&vhost, COMPARE);
     assert_eq!(out.trim(), "done", "{}\n{}", worker.log(), python_worker.log());
-    assert_eq!(worker.wait(super::DEADLINE).code(), Some(0), "{}", worker.log());
+    assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
     assert!(worker.log().contains("Got shutdown from remote"), "{}", worker.log());
+}
+
+/// Every command that asks, and one that tells, by Celery's own command line.
+const COMMAND_LINE: &str = r#"
+import io, contextlib
+from celery.bin.celery import celery
+
+def run(*args):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            celery(['-A', 'pyapp', *args], standalone_mode=False)
+        except SystemExit as exit:
+            assert not exit.code, (args, exit.code)
+    return out.getvalue()
+
+from celery.worker.control import Panel
+arguments = {'query_task': ['some-id'], 'objgraph': None, 'memdump': ['1']}
+for name, info in Panel.meta.items():
+    if info.type == 'inspect' and info.visible and arguments.get(name, []) is not None:
+        out = run('-C', 'inspect', '-t', '5', '-d', 'rs@test,py@test', name, *arguments.get(name, []))
+        assert '->  rs@test: OK' in out and '->  py@test: OK' in out and '2 nodes online.' in out, (name, out)
+out = run('-C', 'control', '-t', '5', '-d', 'rs@test,py@test', 'rate_limit', 'tasks.add', '10/m')
+assert out.count('new rate limit set successfully') == 2, out
+out = run('-C', 'status', '-t', '5', '-d', 'rs@test,py@test')
+assert '->  rs@test: OK' in out and '2 nodes online.' in out, out
+print('done')
+"#;
+
+#[test]
+fn both_command_lines_work_on_both() {
+    let vhost = rabbitmq().vhost();
+    let worker = ours(&vhost, "rs", &["-E"]);
+    let _python_worker = theirs(&vhost, "py", &["-E"]);
+    assert_eq!(python(&vhost, COMMAND_LINE).trim(), "done", "{}", worker.log());
+    for name in ["active", "registered", "stats", "conf", "active_queues"] {
+        let mut command = Command::new(example_bin("hello"));
+        command.args(["-b", &vhost.url(), "-C", "inspect", "-t", "5", "-d", "rs@test,py@test", name]);
+        let asking = Process::start(&command);
+        assert_eq!(asking.wait(DEADLINE).code(), Some(0), "{name}: {}", asking.log());
+        let out = asking.stdout();
+        assert!(out.contains("->  rs@test: OK") && out.contains("->  py@test: OK"), "{name}: {out}");
+    }
+}
+
+#[test]
+fn celerys_dump_prints_our_events() {
+    let vhost = rabbitmq().vhost();
+    let mut command = Python::find().command();
+    command.args(["-m", "celery", "-A", "pyapp", "events", "--dump"]).current_dir(PYAPP);
+    let dump = Process::start(command.env("BROKER", vhost.url()));
+    dump.wait_for_line("starting capture", DEADLINE);
+    let worker = ours(&vhost, "rs", &["-E"]);
+    // It listens a moment after it says so: each heartbeat is another chance.
+    dump.wait_for_line("rs@test", DEADLINE);
+    let id = python(&vhost, "print(app.send_task('tasks.add', (2, 3)).id)");
+    for subject in ["received", "started", "succeeded"] {
+        let line = dump.wait_for_line(&format!("task {subject}: tasks.add({})", id.trim()), DEADLINE);
+        assert!(line.starts_with("rs@test ["), "{line}");
+    }
+    worker.signal(Signal::TERM);
+    dump.wait_for_line("shutdown", DEADLINE);
 }

@@ -103,7 +103,7 @@ impl Client {
     }
 
     pub async fn publish(&self, request: Request, expires: Option<f64>) {
-        let mut message = self.pidbox.request(request, 7, Duration::from_secs(60)).unwrap();
+        let mut message = self.pidbox.request(request, Duration::from_secs(60)).unwrap();
         if let Some(expires) = expires {
             message.headers.insert("expires", expires);
         }
