@@ -15,6 +15,9 @@ use celeriac_protocol::clock::LamportClock;
 use celeriac_protocol::revoked::{REVOKES_MAX, Revoked};
 use celeriac_protocol::{Map, Value};
 
+/// The most wrong replies that are told.
+const MAX_ERRORS: usize = 100;
+
 /// A peer's message that cannot be used; what else it holds is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MingleError {
@@ -37,8 +40,16 @@ pub struct Synced {
     pub replied: usize,
     /// How many of them had something to tell: Celery's `sync with N nodes`.
     pub nodes: usize,
-    /// Which replies were wrong, by node.
+    /// Which replies were wrong, by node: the first hundred.
     pub errors: Vec<(String, MingleError)>,
+}
+
+impl Synced {
+    fn fail(&mut self, node: String, error: MingleError) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push((node, error));
+        }
+    }
 }
 
 /// The arguments of our own `hello`.
@@ -48,21 +59,20 @@ pub fn hello(hostname: &str, revoked: &Revoked, monotonic: f64) -> Map {
     Map::from_iter([("from_node", hostname.into()), ("revoked", stamped(revoked, monotonic))])
 }
 
-/// Takes over what the neighbours replied to our `hello`: pairs of a node and its value. `now` is wall clock, in
-/// seconds.
+/// Takes over what neighbours replied to our `hello`: pairs of a node and its value. May be called for each reply as it
+/// comes; `synced` tells of all. `now` is wall clock, in seconds.
 pub fn sync(
+    synced: &mut Synced,
     hostname: &str,
     replies: impl IntoIterator<Item = (String, Value)>,
     clock: &LamportClock,
     revoked: &mut Revoked,
     now: f64,
-) -> Synced {
-    let mut synced = Synced::default();
+) {
     for (node, reply) in replies.into_iter().filter(|(node, _)| node != hostname) {
         synced.replied += 1;
-        on_node_reply(&mut synced, node, &reply, clock, revoked, now);
+        on_node_reply(synced, node, &reply, clock, revoked, now);
     }
-    synced
 }
 
 fn on_node_reply(
@@ -79,9 +89,9 @@ fn on_node_reply(
         Value::Map(reply) => {
             synced.nodes += 1;
             let errors = sync_with_node(reply, clock, revoked, now);
-            synced.errors.extend(errors.into_iter().flatten().map(|error| (node.clone(), error)));
+            errors.into_iter().flatten().for_each(|error| synced.fail(node.clone(), error));
         }
-        other => synced.errors.push((node, wrong("reply", "dict", other))),
+        other => synced.fail(node, wrong("reply", "dict", other)),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Counters {
     pub invalid_control: Counter,
     /// Events of other workers that could not be understood.
     pub invalid_events: Counter,
+    /// Events of ours that were dropped because too many waited for the broker.
+    pub events_dropped: Counter,
 }
 
 /// A number that only grows.

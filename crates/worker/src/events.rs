@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::backoff::Backoff;
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
-use crate::counters::Counter;
+use crate::counters::Counters;
 use crate::pidbox::EventSettings;
 use crate::request::Facts;
 use crate::wall::{now, utcoffset};
@@ -49,14 +49,15 @@ pub struct Dispatcher {
     buffer: Mutex<VecDeque<Event>>,
     soon: Notify,
     end: Notify,
-    /// Events that were dropped because they could not be sent.
-    pub(crate) dropped: Counter,
+    counters: Arc<Counters>,
 }
 
 /// What a dispatcher needs to know.
 pub(crate) struct DispatcherSettings {
     pub(crate) hostname: Arc<str>,
     pub(crate) settings: EventSettings,
+    /// What counts the events that are dropped.
+    pub(crate) counters: Arc<Counters>,
     /// Whether anything is sent at all.
     pub(crate) enabled: bool,
     /// Whether the events of tasks are (`worker_send_task_events`).
@@ -65,7 +66,7 @@ pub(crate) struct DispatcherSettings {
 
 impl Dispatcher {
     pub(crate) fn new(settings: DispatcherSettings, clock: Arc<LamportClock>, line: Arc<Line>) -> Self {
-        let DispatcherSettings { hostname, settings, enabled, task_events } = settings;
+        let DispatcherSettings { hostname, settings, enabled, task_events, counters } = settings;
         let groups = (!task_events).then(|| BTreeSet::from(["worker".to_owned()]));
         Dispatcher {
             hostname,
@@ -80,7 +81,7 @@ impl Dispatcher {
             buffer: Mutex::default(),
             soon: Notify::new(),
             end: Notify::new(),
-            dropped: Counter::default(),
+            counters,
         }
     }
 
@@ -183,7 +184,7 @@ impl Dispatcher {
         let mut buffer = self.buffer();
         if buffer.len() >= LIMIT {
             buffer.pop_front();
-            self.dropped.count();
+            self.drop_one();
         }
         buffer.push_back(event);
         let first = buffer.len() == 1;
@@ -193,7 +194,7 @@ impl Dispatcher {
         }
     }
 
-    /// Sends what is gathered until it is told to end.
+    /// Sends what is gathered until it is told to end, and what is left within a while then: a broker may take nothing.
     async fn run(&self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         loop {
@@ -202,14 +203,18 @@ impl Dispatcher {
                 () = self.end.notified() => break,
                 () = self.soon.notified() => {}
             }
-            while let Err(error) = self.flush().await {
-                tracing::debug!("events wait: {error}");
-                tokio::select! {
-                    () = self.end.notified() => return,
-                    () = tokio::time::sleep(backoff.next()) => {}
+            let sending = async {
+                while let Err(error) = self.flush().await {
+                    tracing::debug!("events wait: {error}");
+                    tokio::time::sleep(backoff.next()).await;
                 }
+                backoff.reset();
+            };
+            tokio::select! {
+                biased;
+                () = sending => {}
+                () = self.end.notified() => break,
             }
-            backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         }
         if tokio::time::timeout(PATIENCE, self.flush()).await.is_err() {
             tracing::debug!("the last events could not be sent");
@@ -219,18 +224,16 @@ impl Dispatcher {
     /// Sends all that is gathered. Those of tasks travel together, all others alone: Celery's gossip cannot read lists.
     async fn flush(&self) -> Result<(), Error> {
         loop {
-            let batch = self.take();
-            let Some(first) = batch.first() else { return Ok(()) };
+            let mut unsent = Unsent { dispatcher: self, events: self.take() };
+            let Some(first) = unsent.events.first() else { return Ok(()) };
             let (routing_key, body) = if first.group() == TASKS {
-                let events = batch.iter().cloned().map(Event::into_value);
+                let events = unsent.events.iter().cloned().map(Event::into_value);
                 ("task.multi".to_owned(), Value::List(events.collect()))
             } else {
                 (first.routing_key(), first.clone().into_value())
             };
-            if let Err(error) = self.transmit(&routing_key, body, false).await {
-                self.put_back(batch);
-                return Err(error);
-            }
+            self.transmit(&routing_key, body, false).await?;
+            unsent.events.clear();
         }
     }
 
@@ -246,11 +249,18 @@ impl Dispatcher {
         let mut buffer = self.buffer();
         for event in batch.into_iter().rev() {
             if buffer.len() >= LIMIT {
-                self.dropped.count();
+                self.drop_one();
             } else {
                 buffer.push_front(event);
             }
         }
+    }
+
+    fn drop_one(&self) {
+        if self.counters.events_dropped.value() == 0 {
+            tracing::warn!("more than {LIMIT} events wait for the broker: the oldest are dropped");
+        }
+        self.counters.events_dropped.count();
     }
 
     async fn transmit(&self, routing_key: &str, body: Value, mandatory: bool) -> Result<Published, Error> {
@@ -273,6 +283,18 @@ impl Dispatcher {
 
 fn group(kind: &str) -> &str {
     kind.split_once('-').map_or(kind, |(group, _)| group)
+}
+
+/// Events under way: what is not sent when it is dropped waits again.
+struct Unsent<'a> {
+    dispatcher: &'a Dispatcher,
+    events: Vec<Event>,
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        self.dispatcher.put_back(std::mem::take(&mut self.events));
+    }
 }
 
 /// Runs the dispatcher.
@@ -322,6 +344,7 @@ mod tests {
         let settings = DispatcherSettings {
             hostname: "w1@test".into(),
             settings: EventSettings::default(),
+            counters: Arc::default(),
             enabled: true,
             task_events: true,
         };
@@ -337,7 +360,7 @@ mod tests {
             dispatcher.send("task-told", Map::from_iter([("number", Value::from(number as i64))]));
         }
         assert!(dispatcher.flush().await.is_err());
-        assert_eq!((dispatcher.buffer().len(), dispatcher.dropped.value()), (LIMIT, 1));
+        assert_eq!((dispatcher.buffer().len(), dispatcher.counters.events_dropped.value()), (LIMIT, 1));
         let oldest = dispatcher.take().swap_remove(0);
         assert_eq!(oldest.fields.get("number"), Some(&Value::Int(1)));
     }

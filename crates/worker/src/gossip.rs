@@ -90,7 +90,12 @@ impl Step for Gossip {
     }
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
-        let config = Config::new(consumer.hostname(), std::process::id());
+        let settings = &consumer.settings;
+        let config = Config {
+            interval: settings.gossip_interval.as_secs_f64(),
+            heartbeat_interval: settings.gossip_heartbeat_interval.as_secs_f64(),
+            ..Config::new(consumer.hostname(), std::process::id())
+        };
         let mut topology = consumer.settings.events.listener(&Uuid::new_v4().to_string(), "worker.#");
         // What was not fetched before the next heartbeat is old news.
         topology.queues[0].message_ttl = Some(Duration::from_secs_f64(config.heartbeat_interval));

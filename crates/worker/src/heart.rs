@@ -15,7 +15,7 @@ use crate::consumer::{Consumer, lock};
 use crate::request::Stage;
 use crate::wall::now;
 
-/// How long the last word may take to leave.
+/// How long a beat may take to leave.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sends `worker-online`, `worker-heartbeat` and `worker-offline`.
@@ -41,7 +41,7 @@ impl Step for Heart {
     }
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
-        beat(consumer, Input::Start).await?;
+        send(consumer, Input::Start).await;
         let (beating, unheard) = (consumer.clone(), self.unheard.clone());
         let beating = tokio::spawn(async move {
             loop {
@@ -50,13 +50,8 @@ impl Step for Heart {
                 let wait =
                     (due - now()).clamp(0.0, beating.settings.heartbeat_interval.as_secs_f64().max(0.5));
                 tokio::time::sleep(Duration::from_secs_f64(wait)).await;
-                // What cannot leave now is not sent later: it would say that the worker is there when it is not.
-                let sent = tokio::time::timeout(PATIENCE, beat(&beating, Input::Tick)).await;
-                match sent {
-                    Ok(Ok(Some(Published::Returned))) => tell_unheard(&beating, &unheard),
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => tracing::debug!("a heartbeat could not be sent: {error}"),
-                    Err(_) => tracing::debug!("a heartbeat could not be sent within {PATIENCE:?}"),
+                if let Some(Published::Returned) = send(&beating, Input::Tick).await {
+                    tell_unheard(&beating, &unheard);
                 }
             }
         });
@@ -68,9 +63,23 @@ impl Step for Heart {
         if let Some((consumer, beating)) = self.beating.take() {
             beating.abort();
             let _ = beating.await;
-            if tokio::time::timeout(PATIENCE, beat(&consumer, Input::Stop)).await.is_err() {
-                tracing::debug!("the others are not told that this worker goes");
-            }
+            send(&consumer, Input::Stop).await;
+        }
+    }
+}
+
+/// Publishes what the heart has to say now, if that can be done now: later it would say that the worker is there when
+/// it is not. The work goes on either way.
+async fn send(consumer: &Consumer, input: Input) -> Option<Published> {
+    match tokio::time::timeout(PATIENCE, beat(consumer, input)).await {
+        Ok(Ok(published)) => published,
+        Ok(Err(error)) => {
+            tracing::debug!("the heart was not heard: {error}");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("the heart was not heard: the broker takes nothing for {PATIENCE:?}");
+            None
         }
     }
 }

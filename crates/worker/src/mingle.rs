@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_broker::{Address, Error, Published};
-use celeriac_cluster::mingle;
-use celeriac_protocol::Value;
+use celeriac_cluster::mingle::{self, Synced};
 use celeriac_protocol::control::{self, ReplyTo, Request};
-use tokio::time::{Instant, timeout_at};
+use celeriac_protocol::{Message, Value};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use crate::blueprint::{Include, Step};
@@ -44,11 +44,7 @@ impl Step for Mingle {
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
         tracing::info!("mingle: searching for neighbors");
-        let replies = send_hello(consumer).await?;
-        let hostname = consumer.hostname();
-        let synced = consumer
-            .revokes
-            .change_ids(|revoked| mingle::sync(hostname, replies, &consumer.clock, revoked, now()));
+        let synced = send_hello(consumer).await?;
         for (node, error) in &synced.errors {
             tracing::error!("mingle: sync with {node} failed: {error}");
         }
@@ -64,23 +60,28 @@ impl Step for Mingle {
     async fn stop(&mut self) {}
 }
 
-/// Asks, and gathers what comes back; nobody is waited for where nobody can answer.
-async fn send_hello(consumer: &Arc<Consumer>) -> Result<Vec<(String, Value)>, Error> {
+/// Asks, and takes over what comes back; nobody is waited for where nobody can answer.
+async fn send_hello(consumer: &Arc<Consumer>) -> Result<Synced, Error> {
     let settings = &consumer.settings.control;
     let (oid, ticket) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let reply_box = settings.reply_box(&oid);
     let mut mailbox = consumer.listen(&reply_box, &reply_box.queues[0].name).await?;
-    let published = publish_hello(consumer, &oid, &ticket).await;
-    let replies = match published {
-        Ok(Published::Accepted) => gather(consumer, &mut mailbox, &ticket).await,
-        Ok(Published::Returned) => Vec::new(),
-        Err(error) => {
+    // A broker that blocks publishers, because it is short of memory, must not keep us from its queues.
+    let published = timeout(TIMEOUT, publish_hello(consumer, &oid, &ticket)).await;
+    let synced = match published {
+        Ok(Ok(Published::Accepted)) => gather(consumer, &mut mailbox, &ticket).await,
+        Ok(Ok(Published::Returned)) => Synced::default(),
+        Ok(Err(error)) => {
             mailbox.close().await;
             return Err(error);
         }
+        Err(_) => {
+            tracing::warn!("mingle: the broker does not take our question");
+            Synced::default()
+        }
     };
     mailbox.close().await;
-    Ok(replies)
+    Ok(synced)
 }
 
 async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<Published, Error> {
@@ -102,32 +103,35 @@ async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<P
     consumer.tracer.producer.line().publish_to(&exchange, &address, message).await
 }
 
-/// The answers that come in time, by node.
-async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str) -> Vec<(String, Value)> {
+/// Takes over the answers that come in time, each as it comes: all together may be large.
+async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str) -> Synced {
     let deadline = Instant::now() + TIMEOUT;
-    let mut replies = Vec::new();
+    let mut synced = Synced::default();
     while let Ok(Some(delivery)) = timeout_at(deadline, mailbox.recv()).await {
-        let tag = delivery.tag;
         let headers = &delivery.message.headers;
-        if headers.get("ticket").and_then(Value::as_str).is_none_or(|of| of == ticket) {
-            consumer.settings.control.hear(&delivery.message);
-            match delivery.message.decode(&consumer.settings.control.accept) {
-                Ok(Value::Map(reply)) => {
-                    tracing::debug!(
-                        "mingle: processing reply from {}",
-                        reply.iter().map(|(node, _)| node).collect::<String>()
-                    );
-                    replies.extend(reply.into_iter().map(|(node, value)| (node.into_owned(), value)));
-                }
-                Ok(_) => tracing::error!("mingle: a reply is no dict"),
-                Err(error) => tracing::error!("mingle: cannot decode a reply: {error}"),
-            }
+        if headers.get("ticket").is_none_or(|of| of.as_str() == Some(ticket)) {
+            on_reply(consumer, &delivery.message, &mut synced);
         }
-        if mailbox.done(tag).await.is_err() {
+        if mailbox.done(delivery.tag).await.is_err() {
             break;
         }
     }
-    replies
+    synced
+}
+
+fn on_reply(consumer: &Consumer, message: &Message, synced: &mut Synced) {
+    consumer.settings.control.hear(message);
+    let replies = match message.decode(&consumer.settings.control.accept) {
+        Ok(Value::Map(replies)) => replies,
+        Ok(_) => return tracing::error!("mingle: a reply is no dict"),
+        Err(error) => return tracing::error!("mingle: cannot decode a reply: {error}"),
+    };
+    let replies = replies.into_iter().map(|(node, value)| {
+        tracing::debug!("mingle: processing reply from {node}");
+        (node.into_owned(), value)
+    });
+    let (hostname, clock) = (consumer.hostname(), &consumer.clock);
+    consumer.revokes.change_ids(|revoked| mingle::sync(synced, hostname, replies, clock, revoked, now()));
 }
 
 /// This host's monotonic clock in seconds, as Python's `time.monotonic()`.

@@ -56,6 +56,10 @@ pub struct Settings {
     pub enable_remote_control: bool,
     /// Whether the worker listens to the others (`--without-gossip` does not).
     pub gossip: bool,
+    /// Time between two looks for workers that are lost (`Gossip.interval`).
+    pub gossip_interval: Duration,
+    /// How long what other workers tell may wait for us (`Gossip.heartbeat_interval`).
+    pub gossip_heartbeat_interval: Duration,
     /// Whether it asks its neighbours for clocks and revokes before it starts (`--without-mingle` does not).
     pub mingle: bool,
     /// Whether it sends heartbeats (`--without-heartbeat` does not).
@@ -80,6 +84,8 @@ pub struct Settings {
     pub revoke_expires: Duration,
     /// The settings that differ from their defaults, as remote control shows them.
     pub conf: Map,
+    /// The settings that have their defaults.
+    pub conf_defaults: Map,
 }
 
 impl Default for Settings {
@@ -106,6 +112,8 @@ impl Default for Settings {
             cancel_on_connection_loss: false,
             enable_remote_control: true,
             gossip: true,
+            gossip_interval: Duration::from_secs(5),
+            gossip_heartbeat_interval: Duration::from_secs(2),
             mingle: true,
             heartbeat: true,
             heartbeat_interval: Duration::from_secs(2),
@@ -118,6 +126,7 @@ impl Default for Settings {
             revokes_max: revoked::REVOKES_MAX,
             revoke_expires: Duration::from_secs_f64(revoked::REVOKE_EXPIRES),
             conf: Map::new(),
+            conf_defaults: Map::new(),
         }
     }
 }

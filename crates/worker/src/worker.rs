@@ -176,6 +176,7 @@ impl Worker {
         let dispatcher = DispatcherSettings {
             hostname: hostname.clone(),
             settings: settings.events.clone(),
+            counters: self.counters.clone(),
             enabled: settings.task_events || settings.gossip || settings.heartbeat,
             task_events: settings.task_events,
         };

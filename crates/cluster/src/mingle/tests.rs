@@ -27,7 +27,8 @@ fn clocks_and_revokes_of_all_neighbours_are_merged() {
         ("w3".to_owned(), Value::Null),
         ("w4".to_owned(), Map::new().into()),
     ];
-    let synced = sync("me", replies, &clock, &mut revoked, NOW);
+    let mut synced = Synced::default();
+    sync(&mut synced, "me", replies, &clock, &mut revoked, NOW);
     assert_eq!(synced, Synced { replied: 4, nodes: 2, errors: vec![] });
     assert_eq!(clock.value(), 317, "adjusted past 315, then forward");
     assert_eq!(ids(&revoked), [("a", NOW), ("b", NOW)]);
@@ -38,7 +39,7 @@ fn a_known_revoke_is_never_stamped_again() {
     let (clock, mut revoked) = (LamportClock::new(0), Revoked::default());
     revoked.add("a", NOW - 100.0);
     let again = || [("w1".to_owned(), reply(1.into(), map(&[("a", 9e9.into())]).into()))];
-    sync("me", again(), &clock, &mut revoked, NOW);
+    sync(&mut Synced::default(), "me", again(), &clock, &mut revoked, NOW);
     assert_eq!(ids(&revoked), [("a", NOW - 100.0)]);
 }
 
@@ -54,7 +55,8 @@ fn rubbish_is_told_and_stops_nobody() {
         ("w5".to_owned(), reply(i64::MAX.into(), Map::from_iter([(long, Value::Float(1.0))]).into())),
         ("w6".to_owned(), reply(50.into(), map(&[("c", f64::NAN.into())]).into())),
     ];
-    let synced = sync("me", replies, &clock, &mut revoked, NOW);
+    let mut synced = Synced::default();
+    sync(&mut synced, "me", replies, &clock, &mut revoked, NOW);
     assert_eq!((synced.replied, synced.nodes), (6, 5));
     let told: Vec<&str> = synced.errors.iter().map(|(node, _)| node.as_str()).collect();
     assert_eq!(told, ["w1", "w2", "w3", "w4"]);
@@ -67,7 +69,14 @@ fn rubbish_is_told_and_stops_nobody() {
 fn one_peer_gives_no_more_than_a_set_holds_and_the_newest_first() {
     let (clock, mut revoked) = (LamportClock::new(0), Revoked::new(REVOKES_MAX * 2, 10.0));
     let many: Map = (0..REVOKES_MAX + 10).map(|n| (n.to_string(), Value::Float(n as f64))).collect();
-    sync("me", [("w1".to_owned(), reply(1.into(), many.into()))], &clock, &mut revoked, NOW);
+    sync(
+        &mut Synced::default(),
+        "me",
+        [("w1".to_owned(), reply(1.into(), many.into()))],
+        &clock,
+        &mut revoked,
+        NOW,
+    );
     assert_eq!(revoked.len(), REVOKES_MAX);
     assert!(revoked.contains("10") && !revoked.contains("9"));
 }

@@ -15,8 +15,13 @@ const MASK: &str = "********";
 const HIDDEN: [&str; 9] =
     ["api", "token", "key", "secret", "pass", "profanities_list", "signature", "database", "beat_dburi"];
 
-pub(super) fn conf(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, CommandError> {
-    Ok(shown(consumer).into())
+pub(super) fn conf(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result<Value, CommandError> {
+    let settings = &consumer.settings;
+    let mut shown = shown(&settings.conf);
+    if arguments.flag("with_defaults") {
+        shown = shown.into_iter().chain(self::shown(&settings.conf_defaults)).collect();
+    }
+    Ok(shown.into())
 }
 
 pub(super) fn report(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, CommandError> {
@@ -24,7 +29,7 @@ pub(super) fn report(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, Co
     let store = &consumer.tracer.store;
     let results =
         if store.name() == "disabled" { "disabled".to_owned() } else { masked(&store.display_url()) };
-    let settings = shown(consumer);
+    let settings = shown(&consumer.settings.conf);
     let settings: Vec<_> =
         settings.iter().map(|(name, value)| format!("{name}: {}", repr::value(value))).collect();
     ok(format!(
@@ -41,8 +46,8 @@ pub(super) fn report(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, Co
     ))
 }
 
-fn shown(consumer: &Consumer) -> Map {
-    let settings = consumer.settings.conf.iter().filter(|(name, _)| !name.starts_with('_'));
+fn shown(settings: &Map) -> Map {
+    let settings = settings.iter().filter(|(name, _)| !name.starts_with('_'));
     settings.map(|(name, value)| (name.to_owned(), censored(name, value))).collect()
 }
 
