@@ -14,13 +14,36 @@ use celeriac_protocol::Message;
 #[derive(Debug)]
 pub struct Shim {
     inner: MemoryTransport,
-    forgets: Arc<AtomicBool>,
+    faults: Arc<Faults>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    forgets: AtomicBool,
+    stalls: AtomicBool,
 }
 
 impl Shim {
     /// Forgets the first consumer that it is asked for, and says it consumes.
     pub fn forgetful(inner: MemoryTransport) -> Self {
-        Shim { inner, forgets: Arc::new(AtomicBool::new(true)) }
+        let faults = Faults { forgets: true.into(), ..Faults::default() };
+        Shim { inner, faults: Arc::new(faults) }
+    }
+
+    /// Takes no message until [`flow`](Self::flow), as a broker that is short of memory.
+    pub fn stalling(inner: MemoryTransport) -> Self {
+        let shim = Shim { inner, faults: Arc::default() };
+        shim.stall();
+        shim
+    }
+
+    pub fn stall(&self) {
+        self.faults.stalls.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the messages that are published from now on.
+    pub fn flow(&self) {
+        self.faults.stalls.store(false, Ordering::Relaxed);
     }
 }
 
@@ -40,13 +63,13 @@ impl Transport for Shim {
 
     async fn connect(&self) -> Result<Arc<dyn Connection>, Error> {
         let inner = self.inner.connect().await?;
-        Ok(Arc::new(ShimConnection { inner, forgets: self.forgets.clone() }))
+        Ok(Arc::new(ShimConnection { inner, faults: self.faults.clone() }))
     }
 }
 
 struct ShimConnection {
     inner: Arc<dyn Connection>,
-    forgets: Arc<AtomicBool>,
+    faults: Arc<Faults>,
 }
 
 #[async_trait]
@@ -56,12 +79,15 @@ impl Connection for ShimConnection {
     }
 
     async fn publish(&self, address: &Address, message: Message) -> Result<Published, Error> {
+        if self.faults.stalls.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
         self.inner.publish(address, message).await
     }
 
     async fn open_session(&self, prefetch: Prefetch) -> Result<(Arc<dyn Session>, Inbox), Error> {
         let (inner, inbox) = self.inner.open_session(prefetch).await?;
-        Ok((Arc::new(ShimSession { inner, forgets: self.forgets.clone() }), inbox))
+        Ok((Arc::new(ShimSession { inner, faults: self.faults.clone() }), inbox))
     }
 
     async fn queue_len(&self, queue: &str) -> Result<u64, Error> {
@@ -91,13 +117,13 @@ impl Connection for ShimConnection {
 
 struct ShimSession {
     inner: Arc<dyn Session>,
-    forgets: Arc<AtomicBool>,
+    faults: Arc<Faults>,
 }
 
 #[async_trait]
 impl Session for ShimSession {
     async fn subscribe(&self, subscription: &Subscription) -> Result<(), Error> {
-        if self.forgets.swap(false, Ordering::Relaxed) {
+        if self.faults.forgets.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
         self.inner.subscribe(subscription).await

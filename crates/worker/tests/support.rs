@@ -82,6 +82,19 @@ pub struct Running {
     worker: JoinHandle<Result<(), WorkerError>>,
 }
 
+fn producer(transport: Arc<dyn Transport>, queues: &Queues) -> Arc<Producer> {
+    let settings = ProducerSettings {
+        queues: queues.clone(),
+        serializer: Serializer::Json,
+        compression: None,
+        origin: "gen1@test".to_owned(),
+        max_retries: 3,
+        priority: None,
+        sent_events: None,
+    };
+    Arc::new(Producer::new(Arc::new(Line::new(transport)), settings))
+}
+
 impl Rig {
     /// Task queue `celery`, whose rejected messages go to `dead`.
     pub fn new() -> Self {
@@ -92,17 +105,8 @@ impl Rig {
             ..Queue::new("celery")
         };
         let queues = Queues { known: vec![queue], ..Queues::default() };
-        let producer = ProducerSettings {
-            queues: queues.clone(),
-            serializer: Serializer::Json,
-            compression: None,
-            origin: "gen1@test".to_owned(),
-            max_retries: 3,
-            priority: None,
-            sent_events: None,
-        };
         Rig {
-            producer: Arc::new(Producer::new(Arc::new(Line::new(Arc::new(transport.clone()))), producer)),
+            producer: producer(Arc::new(transport.clone()), &queues),
             store: Arc::new(MemoryStore::new(ResultSettings::default())),
             settings: Settings { concurrency: 2, queues, ..Settings::default() },
             transport,
@@ -112,6 +116,12 @@ impl Rig {
 
     pub fn with(mut self, task: impl NativeTask) -> Self {
         self.registry.add(task);
+        self
+    }
+
+    /// With another way to the broker for all that is sent.
+    pub fn sending_by(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.producer = producer(transport, &self.settings.queues);
         self
     }
 
