@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What stands for a password, as in kombu.
+const MASK: &str = "**";
+
 /// A broker's URL, taken apart. Its `Display` and `Debug` hide the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokerUrl {
@@ -37,7 +40,7 @@ impl BrokerUrl {
     /// # Errors
     /// When there is no scheme, or the port is no number from 1 to 65535, or a percent escape is broken.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
-        let fail = |reason: &str| UrlError { url: sanitize(url), reason: reason.to_owned() };
+        let fail = |reason: &str| UrlError { url: sanitize(url, MASK), reason: reason.to_owned() };
         // `sqlite:file.db` and `memory:` may go without slashes.
         let (scheme, rest) = url.split_once(':').ok_or_else(|| fail("it has no scheme, such as amqp://"))?;
         if scheme.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) {
@@ -96,7 +99,7 @@ impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.scheme)?;
         if let Some(user) = &self.user {
-            write!(f, "{user}:**@")?;
+            write!(f, "{user}:{MASK}@")?;
         }
         if self.host.contains(':') { write!(f, "[{}]", self.host) } else { write!(f, "{}", self.host) }?;
         if let Some(port) = self.port {
@@ -112,18 +115,55 @@ impl fmt::Debug for BrokerUrl {
     }
 }
 
-/// A URL that may be shown: its password is hidden, even where it cannot be parsed.
-pub fn sanitize(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.split_once('/').map_or((rest, None), |(head, tail)| (head, Some(tail)));
-    let authority = match authority.rsplit_once('@') {
-        Some((credentials, host)) => {
-            format!("{}:**@{host}", credentials.split_once(':').map_or(credentials, |(user, _)| user))
+/// URLs that may be shown, one or several with semicolons between them: `mask` stands for each password, before the
+/// host or among the parameters. Another text stays as it is.
+pub fn sanitize(urls: &str, mask: &str) -> String {
+    let mut list: Vec<String> = Vec::new();
+    for piece in urls.split(';') {
+        match list.last_mut() {
+            // A semicolon that nobody escaped, perhaps in a password.
+            Some(url) if !piece.contains("://") => {
+                url.push(';');
+                url.push_str(piece);
+            }
+            _ => list.push(piece.to_owned()),
         }
-        None => authority.to_owned(),
+    }
+    list.iter().map(|url| sanitize_one(url, mask)).collect::<Vec<_>>().join(";")
+}
+
+fn sanitize_one(url: &str, mask: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let is_address = |text: &str| {
+        text.rsplit_once(':').is_none_or(|(host, port)| host.starts_with('[') || port.parse::<u16>().is_ok())
     };
-    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
-    format!("{scheme}://{authority}{path}")
+    let credentials = match authority.rfind('@') {
+        // What follows the colon is no port, so it is a password with a slash that nobody escaped.
+        None if !is_address(authority) => rest.rfind('@'),
+        at => at,
+    };
+    let (credentials, rest) = credentials.map_or(("", rest), |at| rest.split_at(at));
+    let credentials = match credentials.split_once(':') {
+        Some((user, _)) => format!("{user}:{mask}"),
+        None => credentials.to_owned(),
+    };
+    let (address, query) =
+        rest.split_once('?').map_or((rest, None), |(address, query)| (address, Some(query)));
+    let query = query.map(|query| {
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) if is_secret(name) => format!("{name}={mask}"),
+            _ => pair.to_owned(),
+        });
+        format!("?{}", pairs.collect::<Vec<_>>().join("&"))
+    });
+    format!("{scheme}://{credentials}{address}{}", query.unwrap_or_default())
+}
+
+/// Whether a parameter's value is for nobody's eyes.
+fn is_secret(name: &str) -> bool {
+    let name = percent_decode(name).unwrap_or_else(|| name.to_owned()).to_ascii_lowercase();
+    name.ends_with("key") || ["pass", "secret", "token"].iter().any(|word| name.contains(word))
 }
 
 fn percent_decode(text: &str) -> Option<String> {
@@ -174,13 +214,38 @@ mod tests {
 
     #[test]
     fn bad_urls_are_told_without_the_password() {
-        for url in
-            ["localhost", "amqp://u:secret@host:99999/", "amqp://u:secret@host:x", "amqp://u:secret%4@h"]
-        {
+        for url in [
+            "localhost",
+            "amqp://u:secret@host:99999/",
+            "amqp://u:secret@host:x",
+            "amqp://u:secret%4@h",
+            "amqp://u:secret/secret@h",
+        ] {
             let error = BrokerUrl::parse(url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
         let shown = format!("{:?}", BrokerUrl::parse("amqp://u:secret@h/").unwrap());
         assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn no_password_is_shown_wherever_it_stands() {
+        for (url, shown) in [
+            ("amqp://me:p@host:5672/v", "amqp://me:--@host:5672/v"),
+            ("amqp://me:p:p@p@host//", "amqp://me:--@host//"),
+            ("amqp://a:p@h;amqps://b:p@i//", "amqp://a:--@h;amqps://b:--@i//"),
+            ("amqp://a:p;p@h", "amqp://a:--@h"),
+            ("amqp://a:p/p?p#p@h:1/v", "amqp://a:--@h:1/v"),
+            ("redis://:p@h/9", "redis://:--@h/9"),
+            ("redis://h:6379?password=p&db=1&x", "redis://h:6379?password=--&db=1&x"),
+            ("redis://h/?Auth_Tok%65n=p", "redis://h/?Auth_Tok%65n=--"),
+            ("amqp://guest@[::1]:5672/a@b", "amqp://guest@[::1]:5672/a@b"),
+            ("amqp://[::1]/a@b", "amqp://[::1]/a@b"),
+            ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
+            ("rpc://", "rpc://"),
+            ("a:b@c;d", "a:b@c;d"),
+        ] {
+            assert_eq!(sanitize(url, "--"), shown);
+        }
     }
 }

@@ -220,6 +220,7 @@ impl Config {
             events: self.event_settings()?,
             control: self.control_settings()?,
             conf: self.changed(),
+            conf_defaults: self.unchanged(),
             ..defaults
         })
     }

@@ -2,17 +2,28 @@
 
 use std::time::Duration;
 
-use celeriac_broker::{Queue, QueueKind};
+use celeriac_broker::{Queue, QueueKind, url};
 use celeriac_protocol::{Map, Value};
 
 use super::{Config, PublishRetryPolicy};
 
+/// What stands for a password (`celery/app/utils.py`, `filter_hidden_settings`).
+const MASK: &str = "********";
+
 impl Config {
     /// The settings that differ from their defaults, with passwords hidden (`celery/app/utils.py`, `Settings.table`).
     pub fn changed(&self) -> Map {
-        let defaults = Config::default().table();
-        let pairs = self.table().into_iter().zip(defaults);
-        pairs.filter(|(own, default)| own.1 != default.1).map(|(own, _)| own).collect()
+        self.compared(false)
+    }
+
+    /// The settings that have their defaults.
+    pub fn unchanged(&self) -> Map {
+        self.compared(true)
+    }
+
+    fn compared(&self, is_default: bool) -> Map {
+        let pairs = self.table().into_iter().zip(Config::default().table());
+        pairs.filter(|(own, default)| (own.1 == default.1) == is_default).map(|(own, _)| own).collect()
     }
 }
 
@@ -118,7 +129,7 @@ impl Shown for usize {
 
 impl Shown for String {
     fn shown(&self) -> Value {
-        masked(self).into()
+        url::sanitize(self, MASK).into()
     }
 }
 
@@ -164,22 +175,6 @@ impl Shown for PublishRetryPolicy {
     }
 }
 
-/// A URL without its password (`kombu/utils/url.py`, `maybe_sanitize_url`); another text as it is.
-fn masked(text: &str) -> String {
-    let credentials = |url: &str| {
-        let start = url.find("://")? + 3;
-        let authority = &url[start..];
-        let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
-        let end = authority.rfind('@')?;
-        let colon = authority[..end].find(':')?;
-        Some(start + colon + 1..start + end)
-    };
-    match credentials(text) {
-        Some(password) => format!("{}********{}", &text[..password.start], &text[password.end..]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,5 +196,16 @@ mod tests {
             ("task_time_limit", 1.5.into()),
         ]);
         assert_eq!(config.changed(), expected);
+    }
+
+    #[test]
+    fn what_was_not_changed_is_the_rest_of_the_table() {
+        let config = Config { task_acks_late: true, ..Config::default() };
+        let (changed, unchanged) = (config.changed(), config.unchanged());
+        assert_eq!(changed.len() + unchanged.len(), config.table().len());
+        assert_eq!(unchanged.get("task_acks_late"), None);
+        assert_eq!(unchanged.get("worker_prefetch_multiplier"), Some(&4.into()));
+        let settings = config.worker_settings().unwrap();
+        assert_eq!((settings.conf, settings.conf_defaults), (changed, unchanged));
     }
 }

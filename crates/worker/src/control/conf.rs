@@ -27,8 +27,11 @@ pub(super) fn conf(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result
 pub(super) fn report(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, CommandError> {
     let system = rustix::system::uname();
     let store = &consumer.tracer.store;
-    let results =
-        if store.name() == "disabled" { "disabled".to_owned() } else { masked(&store.display_url()) };
+    let results = if store.name() == "disabled" {
+        "disabled".to_owned()
+    } else {
+        url::sanitize(&store.display_url(), MASK)
+    };
     let settings = shown(&consumer.settings.conf);
     let settings: Vec<_> =
         settings.iter().map(|(name, value)| format!("{name}: {}", repr::value(value))).collect();
@@ -59,30 +62,15 @@ fn censored(name: &str, value: &Value) -> Value {
         }
         _ if is_hidden(&lower) => MASK.into(),
         Value::List(items) => Value::List(items.iter().map(|item| censored(name, item)).collect()),
-        Value::String(text) if lower.contains("broker") || lower.contains("backend") => masked(text).into(),
+        Value::String(text) if lower.contains("broker") || lower.contains("backend") => {
+            url::sanitize(text, MASK).into()
+        }
         value => value.clone(),
     }
 }
 
 fn is_hidden(lower: &str) -> bool {
     HIDDEN.iter().any(|hidden| lower.contains(hidden))
-}
-
-/// One URL or several, split by semicolons, without passwords.
-fn masked(urls: &str) -> String {
-    let mask = |part: &str| {
-        let (address, query) = part.split_once('?').map_or((part, None), |(a, query)| (a, Some(query)));
-        let address = url::sanitize(address).replacen(":**@", &format!(":{MASK}@"), 1);
-        let query = query.map(|query| {
-            let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-                Some((name, _)) if is_hidden(&name.to_ascii_lowercase()) => format!("{name}={MASK}"),
-                _ => pair.to_owned(),
-            });
-            format!("?{}", pairs.collect::<Vec<_>>().join("&"))
-        });
-        address + &query.unwrap_or_default()
-    };
-    urls.split(';').map(mask).collect::<Vec<_>>().join(";")
 }
 
 #[cfg(test)]
