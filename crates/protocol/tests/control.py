@@ -11,7 +11,6 @@ commands = {
         "alias": meta.alias,
         "type": meta.type,
         "visible": meta.visible,
-        "default_timeout": meta.default_timeout,
         "signature": meta.signature or "",
         "args": [[key, convert.__name__] for key, convert in meta.args or ()],
         "variadic": meta.variadic,

@@ -22,8 +22,6 @@ pub struct Command {
     pub help: &'static str,
     /// Whether it is listed.
     pub visible: bool,
-    /// How long a client waits for answers, in seconds.
-    pub default_timeout: f64,
 }
 
 /// Whether a command asks or changes: `celery inspect`, `celery control`.
@@ -54,17 +52,7 @@ pub fn find(name: &str) -> Option<&'static Command> {
 }
 
 const fn command(kind: Kind, name: &'static str, help: &'static str) -> Command {
-    Command {
-        name,
-        alias: None,
-        kind,
-        args: &[],
-        variadic: None,
-        signature: "",
-        help,
-        visible: true,
-        default_timeout: 1.0,
-    }
+    Command { name, alias: None, kind, args: &[], variadic: None, signature: "", help, visible: true }
 }
 
 const fn inspect(name: &'static str, help: &'static str) -> Command {
@@ -96,10 +84,9 @@ pub const COMMANDS: &[Command] = &[
     Command {
         args: &[("type", Str), ("num", Int), ("max_depth", Int)],
         signature: "[object_type=Request] [num=200 [max_depth=10]]",
-        default_timeout: 60.0,
         ..inspect("objgraph", "Draw the objects that are not collected.")
     },
-    Command { default_timeout: 0.2, ..inspect("ping", "See which workers answer.") },
+    inspect("ping", "See which workers answer."),
     Command {
         variadic: Some("ids"),
         signature: "[id1 [id2 [... [idN]]]]",
