@@ -9,7 +9,7 @@ use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
 use async_trait::async_trait;
 use celeriac_broker::{Address, Error, Published};
 use celeriac_protocol::Message;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use crate::connection::lost;
 use crate::convert;
@@ -33,17 +33,26 @@ struct Pending {
 struct Waiter {
     exchange: String,
     sender: oneshot::Sender<Answer>,
+    /// Of a mandatory message: kept until it is answered, also when nobody waits any more, lest its return be taken for
+    /// that of the next one.
+    alone: Option<OwnedMutexGuard<()>>,
 }
 
 impl Pending {
     fn answer(&mut self, tag: u64, multiple: bool, answer: impl Fn() -> Answer) {
+        let mut answered = BTreeMap::new();
         if multiple {
             let later = self.waiting.split_off(&(tag + 1));
-            for (_, waiter) in std::mem::replace(&mut self.waiting, later) {
-                let _ = waiter.sender.send(answer());
-            }
+            answered = std::mem::replace(&mut self.waiting, later);
         } else if let Some(waiter) = self.waiting.remove(&tag) {
-            let _ = waiter.sender.send(answer());
+            answered.insert(tag, waiter);
+        }
+        for (_, waiter) in answered {
+            let answer = match answer() {
+                Ok(_) if waiter.alone.is_some() && self.returned => Ok(Published::Returned),
+                answer => answer,
+            };
+            let _ = waiter.sender.send(answer);
         }
     }
 
@@ -78,7 +87,7 @@ pub(crate) struct Publisher {
     /// Keeps the order of sequence numbers and frames the same.
     order: tokio::sync::Mutex<()>,
     /// A return names no sequence number, so only one mandatory message is under way at a time.
-    mandatory: tokio::sync::Mutex<()>,
+    mandatory: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Publisher {
@@ -114,7 +123,7 @@ impl Publisher {
         let properties = convert::properties(&message.headers, &message.properties)?;
         let mut arguments = BasicPublishArguments::new(&address.exchange, &address.routing_key);
         arguments.mandatory(address.mandatory);
-        let alone = if address.mandatory { Some(self.mandatory.lock().await) } else { None };
+        let alone = if address.mandatory { Some(self.mandatory.clone().lock_owned().await) } else { None };
         let (sender, receiver) = oneshot::channel();
         {
             let _order = self.order.lock().await;
@@ -128,7 +137,8 @@ impl Publisher {
                 }
                 pending.next += 1;
                 let tag = pending.next;
-                pending.waiting.insert(tag, Waiter { exchange: address.exchange.clone(), sender });
+                let exchange = address.exchange.clone();
+                pending.waiting.insert(tag, Waiter { exchange, sender, alone });
                 tag
             };
             // Given up before the frame is under way, the numbers would be wrong from here on.
@@ -139,11 +149,7 @@ impl Publisher {
             }
             counted.sent();
         }
-        let answer = receiver.await.unwrap_or_else(|_| Err(Error::Lost("the channel was closed".to_owned())));
-        match answer {
-            Ok(_) if alone.is_some() && self.pending.lock().returned => Ok(Published::Returned),
-            answer => answer,
-        }
+        receiver.await.unwrap_or_else(|_| Err(Error::Lost("the channel was closed".to_owned())))
     }
 }
 
@@ -203,11 +209,24 @@ mod tests {
     async fn a_number_that_is_given_up_ends_the_channel_and_one_that_was_sent_does_not() {
         let pending = Shared::default();
         let (sender, receiver) = oneshot::channel();
-        pending.lock().waiting.insert(1, Waiter { exchange: String::new(), sender });
+        pending.lock().waiting.insert(1, Waiter { exchange: String::new(), sender, alone: None });
         Counted(Some(&pending)).sent();
         assert_eq!(pending.lock().closed, None);
         drop(Counted(Some(&pending)));
         assert!(matches!(receiver.await, Ok(Err(Error::Lost(_)))));
         assert!(matches!(pending.lock().closed, Some(Error::Lost(_))));
+    }
+
+    #[tokio::test]
+    async fn a_return_that_nobody_waits_for_is_not_the_next_ones() {
+        let (pending, mandatory) = (Shared::default(), Arc::new(tokio::sync::Mutex::new(())));
+        let (sender, receiver) = oneshot::channel();
+        let alone = Some(mandatory.clone().lock_owned().await);
+        pending.lock().waiting.insert(1, Waiter { exchange: String::new(), sender, alone });
+        drop(receiver);
+        assert!(mandatory.try_lock().is_err(), "it is still under way");
+        pending.lock().returned = true;
+        pending.lock().answer(1, false, || Ok(Published::Accepted));
+        assert!(mandatory.try_lock().is_ok());
     }
 }

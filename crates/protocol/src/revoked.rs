@@ -56,10 +56,10 @@ impl Revoked {
     /// empty or longer than 1 kB, times that are no time, and, in a full set, what is older than all in it.
     pub fn add(&mut self, id: &str, now: f64) -> bool {
         let Some(stamp) = Stamp::new(now) else { return false };
+        self.purge(now);
         if id.is_empty() || id.len() > MAX_ID || self.contains(id) {
             return false;
         }
-        self.purge(now);
         let entry = (stamp, Arc::from(id));
         if self.len() >= self.limit && self.by_age.first().is_none_or(|oldest| entry < *oldest) {
             return false;
@@ -70,6 +70,14 @@ impl Revoked {
             self.pop();
         }
         true
+    }
+
+    /// Revokes an id now; one that is revoked already is so for the whole time again.
+    pub fn revoke(&mut self, id: &str, now: f64) -> bool {
+        if let Some((id, stamp)) = self.stamps.remove_entry(id) {
+            self.by_age.remove(&(stamp, id));
+        }
+        self.add(id, now)
     }
 
     /// Whether an id is revoked.

@@ -28,6 +28,18 @@ fn a_known_id_keeps_its_stamp() {
 }
 
 #[test]
+fn what_is_revoked_again_lives_for_the_whole_time_again() {
+    let mut revoked = Revoked::new(10, 100.0);
+    revoked.add("a", 1.0);
+    revoked.add("b", 2.0);
+    assert!(revoked.revoke("a", 90.0));
+    assert_eq!(ids(&revoked), [("b", 2.0), ("a", 90.0)]);
+    revoked.purge(120.0);
+    assert_eq!(ids(&revoked), [("a", 90.0)]);
+    assert!(revoked.add("a", 190.0), "it had expired, and is no known id any more");
+}
+
+#[test]
 fn what_has_expired_is_dropped() {
     let mut revoked = Revoked::new(10, 100.0);
     revoked.add("a", 0.0);
@@ -59,8 +71,8 @@ proptest! {
         for (id, now) in adds {
             let (id, now) = (id.to_string(), f64::from(now));
             revoked.add(&id, now);
+            list.retain(|(stamp, _)| stamp + 20.0 > now);
             if !list.iter().any(|(_, known)| *known == id) {
-                list.retain(|(stamp, _)| stamp + 20.0 > now);
                 list.push((now, id));
                 list.sort_by(|one, other| one.partial_cmp(other).unwrap());
                 list.drain(..list.len().saturating_sub(limit));

@@ -22,7 +22,6 @@ use celeriac_broker::{Address, Delivery, Error};
 use celeriac_protocol::control::{ReplyTo, Request};
 use celeriac_protocol::{Map, Message, Value};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 pub use self::arguments::Arguments;
 use self::arguments::cut;
@@ -35,9 +34,8 @@ use crate::wall::now;
 
 /// The longest that an answer may take to leave.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a mailbox that an earlier connection of ours still holds is waited for; the broker lets go of it when it
-/// notices that the connection is gone.
-const MAILBOX_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time between two tries for a mailbox that is taken.
+const MAILBOX_RETRY: Duration = Duration::from_millis(500);
 /// The longest ticket that is repeated, in bytes: a header that is too large would cost the connection.
 const TICKET: usize = 1024;
 
@@ -62,8 +60,25 @@ impl Step for Control {
     }
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
-        let mailbox = open(consumer).await?;
-        self.answering = Some(tokio::spawn(answer(consumer.clone(), mailbox)));
+        let mailbox = match open(consumer).await {
+            Ok(mailbox) => Some(mailbox),
+            Err(error) if is_taken(&error) => {
+                tracing::warn!(
+                    "A node named {} is already using this process mailbox, perhaps this one before it \
+                     reconnected: {error}",
+                    consumer.hostname()
+                );
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let consumer = consumer.clone();
+        self.answering = Some(tokio::spawn(async move {
+            match mailbox {
+                Some(mailbox) => answer(consumer, mailbox).await,
+                None => wait_and_answer(consumer).await,
+            }
+        }));
         Ok(())
     }
 
@@ -75,37 +90,40 @@ impl Step for Control {
     }
 }
 
-/// The node's mailbox; one that is locked or declared otherwise may be an earlier one of ours (405 and 406).
+/// The node's mailbox.
 async fn open(consumer: &Consumer) -> Result<Mailbox, Error> {
     let topology = consumer.settings.control.mailbox(consumer.hostname());
-    let deadline = Instant::now() + MAILBOX_TIMEOUT;
-    let mut told = false;
+    consumer.listen(&topology, &topology.queues[0].name).await
+}
+
+/// Whether the mailbox is locked or declared otherwise (405 and 406), as an earlier one of ours may be: the broker lets
+/// go of it when it notices that its connection is gone.
+fn is_taken(error: &Error) -> bool {
+    matches!(error, Error::AccessRefused { .. } | Error::Precondition(_))
+}
+
+/// Tries again for the mailbox, while the tasks are worked on.
+async fn wait_and_answer(consumer: Arc<Consumer>) {
     loop {
-        let error = match consumer.listen(&topology, &topology.queues[0].name).await {
-            Ok(mailbox) => return Ok(mailbox),
-            Err(error @ (Error::AccessRefused { .. } | Error::Precondition(_))) => error,
-            Err(error) => return Err(error),
-        };
-        if Instant::now() >= deadline {
-            return Err(error);
+        tokio::time::sleep(MAILBOX_RETRY).await;
+        match open(&consumer).await {
+            Ok(mailbox) => {
+                tracing::info!("the process mailbox is free again");
+                return answer(consumer, mailbox).await;
+            }
+            Err(error) if is_taken(&error) => {}
+            Err(error) => return consumer.losses().tell(error),
         }
-        if !std::mem::replace(&mut told, true) {
-            tracing::warn!(
-                "A node named {} is already using this process mailbox, perhaps this one before it reconnected: {error}",
-                consumer.hostname()
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
 
 async fn answer(consumer: Arc<Consumer>, mut mailbox: Mailbox) {
     while let Some(delivery) = mailbox.recv().await {
-        let tag = delivery.tag;
-        handle(&consumer, delivery).await;
-        if mailbox.done(tag).await.is_err() {
+        // Settled first, as kombu does: a command that is carried out must not come again.
+        if mailbox.done(delivery.tag).await.is_err() {
             return;
         }
+        handle(&consumer, delivery).await;
     }
 }
 
@@ -137,7 +155,8 @@ async fn handle(consumer: &Arc<Consumer>, delivery: Delivery) {
         tracing::error!("pidbox command error: {}: {error}", cut(&method));
         Map::from_iter([("error", Value::from(error.to_string()))]).into()
     });
-    if let Some(reply_to) = reply_to {
+    // A worker that is told to end does not answer that, as Celery's.
+    if let Some(reply_to) = reply_to.filter(|_| method != "shutdown") {
         reply(consumer, &reply_to, ticket, outcome).await;
     }
 }

@@ -41,8 +41,7 @@ pub struct Dispatcher {
     settings: EventSettings,
     exchange: Topology,
     enabled: bool,
-    /// The groups that are sent; all when absent.
-    groups: RwLock<Option<BTreeSet<String>>>,
+    groups: RwLock<Groups>,
     /// What `groups` says of the group `task`.
     tasks: AtomicBool,
     utcoffset: AtomicI32,
@@ -50,6 +49,29 @@ pub struct Dispatcher {
     soon: Notify,
     end: Notify,
     counters: Arc<Counters>,
+}
+
+/// The groups that are sent: all but some, or some.
+struct Groups {
+    all: bool,
+    named: BTreeSet<String>,
+}
+
+impl Groups {
+    fn has(&self, group: &str) -> bool {
+        self.all != self.named.contains(group)
+    }
+
+    /// Whether that changes anything.
+    fn switch(&mut self, group: &str, on: bool) -> bool {
+        if self.has(group) == on {
+            return false;
+        }
+        if !self.named.remove(group) {
+            self.named.insert(group.to_owned());
+        }
+        true
+    }
 }
 
 /// What a dispatcher needs to know.
@@ -67,7 +89,8 @@ pub(crate) struct DispatcherSettings {
 impl Dispatcher {
     pub(crate) fn new(settings: DispatcherSettings, clock: Arc<LamportClock>, line: Arc<Line>) -> Self {
         let DispatcherSettings { hostname, settings, enabled, task_events, counters } = settings;
-        let groups = (!task_events).then(|| BTreeSet::from(["worker".to_owned()]));
+        let named = if task_events { BTreeSet::new() } else { BTreeSet::from(["worker".to_owned()]) };
+        let groups = Groups { all: task_events, named };
         Dispatcher {
             hostname,
             clock,
@@ -87,8 +110,7 @@ impl Dispatcher {
 
     /// Whether events of this group are sent.
     pub fn sends(&self, group: &str) -> bool {
-        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
-        self.enabled && groups.as_ref().is_none_or(|groups| groups.contains(group))
+        self.enabled && self.groups.read().unwrap_or_else(PoisonError::into_inner).has(group)
     }
 
     /// Whether events of tasks are sent.
@@ -98,22 +120,18 @@ impl Dispatcher {
 
     /// Has events of a group sent from now on; whether they were not before.
     pub fn enable(&self, group: &str) -> bool {
-        self.change(|groups| groups.as_mut().is_some_and(|groups| groups.insert(group.to_owned())))
+        self.switch(group, true)
     }
 
     /// Has events of a group not sent any more; whether they were before.
     pub fn disable(&self, group: &str) -> bool {
-        self.change(|groups| {
-            let known = || ["task", "worker"].map(str::to_owned).into();
-            groups.get_or_insert_with(known).remove(group)
-        })
+        self.switch(group, false)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Option<BTreeSet<String>>) -> bool) -> bool {
+    fn switch(&self, group: &str, on: bool) -> bool {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = change(&mut groups);
-        let tasks = self.enabled && groups.as_ref().is_none_or(|groups| groups.contains("task"));
-        self.tasks.store(tasks, Ordering::Relaxed);
+        let changed = groups.switch(group, on);
+        self.tasks.store(self.enabled && groups.has(TASKS), Ordering::Relaxed);
         changed
     }
 
@@ -200,24 +218,25 @@ impl Dispatcher {
         loop {
             tokio::select! {
                 biased;
-                () = self.end.notified() => break,
+                () = self.end.notified() => return last(self.flush()).await,
                 () = self.soon.notified() => {}
             }
-            let sending = async {
-                while let Err(error) = self.flush().await {
-                    tracing::debug!("events wait: {error}");
-                    tokio::time::sleep(backoff.next()).await;
+            loop {
+                let flush = self.flush();
+                tokio::pin!(flush);
+                let flushed = tokio::select! {
+                    biased;
+                    flushed = &mut flush => flushed,
+                    () = self.end.notified() => return last(flush).await,
+                };
+                let Err(error) = flushed else { break };
+                tracing::debug!("events wait: {error}");
+                tokio::select! {
+                    () = self.end.notified() => return,
+                    () = tokio::time::sleep(backoff.next()) => {}
                 }
-                backoff.reset();
-            };
-            tokio::select! {
-                biased;
-                () = sending => {}
-                () = self.end.notified() => break,
             }
-        }
-        if tokio::time::timeout(PATIENCE, self.flush()).await.is_err() {
-            tracing::debug!("the last events could not be sent");
+            backoff.reset();
         }
     }
 
@@ -283,6 +302,15 @@ impl Dispatcher {
 
 fn group(kind: &str) -> &str {
     kind.split_once('-').map_or(kind, |(group, _)| group)
+}
+
+/// Gives the last events a while to leave.
+async fn last(flush: impl Future<Output = Result<(), Error>>) {
+    match tokio::time::timeout(PATIENCE, flush).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("the last events could not be sent: {error}"),
+        Err(_) => tracing::debug!("the last events could not be sent within {PATIENCE:?}"),
+    }
 }
 
 /// Events under way: what is not sent when it is dropped waits again.

@@ -12,7 +12,7 @@ use celeriac_cluster::gossip::{Action, Config, Gossip as Machine, Input};
 use celeriac_cluster::state::Worker as Member;
 use celeriac_protocol::{Event, Signature, Value};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use uuid::Uuid;
 
 use crate::blueprint::{Include, Step};
@@ -23,6 +23,8 @@ use crate::wall::now;
 
 /// How long an event of ours may take to leave.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The shortest time between two looks, in seconds.
+const SHORTEST: f64 = 0.01;
 /// How many elections wait to be taken up at most.
 const ELECTIONS: usize = 100;
 
@@ -43,6 +45,8 @@ pub(crate) struct Handlers {
 pub struct Cluster {
     machine: Mutex<Option<Machine>>,
     elections: Mutex<Option<mpsc::Sender<Election>>>,
+    /// Actions of elections that were won.
+    won: Mutex<JoinSet<()>>,
 }
 
 struct Election {
@@ -115,6 +119,11 @@ impl Step for Gossip {
             *lock(&consumer.cluster.elections) = None;
             listening.abort();
             let _ = listening.await;
+            let mut won = std::mem::take(&mut *lock(&consumer.cluster.won));
+            let ending = async { while won.join_next().await.is_some() {} };
+            if tokio::time::timeout(PATIENCE, ending).await.is_err() {
+                tracing::error!("an election was won whose action could not be carried out");
+            }
         }
     }
 }
@@ -124,7 +133,7 @@ async fn listen(consumer: Arc<Consumer>, mut mailbox: Mailbox, mut elections: mp
         let due =
             lock(&consumer.cluster.machine).as_ref().and_then(Machine::next_timeout).unwrap_or(f64::MAX);
         // The wall clock may jump: look again soon.
-        let wait = Duration::from_secs_f64((due - now()).clamp(0.0, 5.0));
+        let wait = Duration::from_secs_f64((due - now()).clamp(SHORTEST, 5.0));
         tokio::select! {
             delivery = mailbox.recv() => {
                 let Some(delivery) = delivery else { return };
@@ -135,6 +144,7 @@ async fn listen(consumer: Arc<Consumer>, mut mailbox: Mailbox, mut elections: mp
                 }
             }
             Some(Election { id, topic, action }) = elections.recv() => {
+                while lock(&consumer.cluster.won).try_join_next().is_some() {}
                 handle(&consumer, Input::Election { id, topic, action }).await;
             }
             () = tokio::time::sleep(wait) => handle(&consumer, Input::Tick).await,
@@ -151,14 +161,19 @@ async fn hear(consumer: &Arc<Consumer>, delivery: Delivery) {
             return tracing::error!("cannot decode an event ({routing_key}): {error}");
         }
     };
+    let mut wrong = None;
     for event in Event::read_all(body) {
         match event {
             Ok(event) => handle(consumer, Input::Event { routing_key: &routing_key, event: &event }).await,
             Err(error) => {
                 consumer.counters.invalid_events.count();
-                tracing::error!("an event is ignored ({routing_key}): {error}");
+                wrong.get_or_insert(error);
             }
         }
+    }
+    // One line for a message, however many are wrong in it.
+    if let Some(error) = wrong {
+        tracing::error!("an event is ignored ({routing_key}): {error}");
     }
 }
 
@@ -203,7 +218,9 @@ async fn carry_out(consumer: &Arc<Consumer>, action: Action) {
         }
         Action::Elected { id, run: Some((topic, action)), .. } => {
             tracing::info!("I won the election '{id}'");
-            run(consumer, &topic, action).await;
+            // Gossip goes on meanwhile.
+            let running = consumer.clone();
+            lock(&consumer.cluster.won).spawn(async move { run(&running, &topic, action).await });
         }
         Action::Elected { id, leader, run: None } => tracing::info!("node {leader} elected for '{id}'"),
         Action::Expired(id) => tracing::warn!("the election '{id}' was not decided"),

@@ -15,7 +15,7 @@ use crate::consumer::{Consumer, lock};
 use crate::request::Stage;
 use crate::wall::now;
 
-/// How long a beat may take to leave.
+/// How long the last word may take to leave.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sends `worker-online`, `worker-heartbeat` and `worker-offline`.
@@ -41,15 +41,15 @@ impl Step for Heart {
     }
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
-        send(consumer, Input::Start).await;
         let (beating, unheard) = (consumer.clone(), self.unheard.clone());
+        // One after the other: while a broker takes nothing, one waits and the rest are skipped, not sent later.
         let beating = tokio::spawn(async move {
+            send(&beating, Input::Start).await;
             loop {
                 let due = lock(&beating.heart).next_timeout().unwrap_or(f64::MAX);
                 // The wall clock may jump: look again soon.
-                let wait =
-                    (due - now()).clamp(0.0, beating.settings.heartbeat_interval.as_secs_f64().max(0.5));
-                tokio::time::sleep(Duration::from_secs_f64(wait)).await;
+                let longest = beating.settings.heartbeat_interval.as_secs_f64().max(0.5);
+                tokio::time::sleep(Duration::from_secs_f64((due - now()).clamp(0.0, longest))).await;
                 if let Some(Published::Returned) = send(&beating, Input::Tick).await {
                     tell_unheard(&beating, &unheard);
                 }
@@ -63,25 +63,17 @@ impl Step for Heart {
         if let Some((consumer, beating)) = self.beating.take() {
             beating.abort();
             let _ = beating.await;
-            send(&consumer, Input::Stop).await;
+            if tokio::time::timeout(PATIENCE, send(&consumer, Input::Stop)).await.is_err() {
+                tracing::debug!("the others are not told that this worker goes");
+            }
         }
     }
 }
 
-/// Publishes what the heart has to say now, if that can be done now: later it would say that the worker is there when
-/// it is not. The work goes on either way.
+/// Publishes what the heart has to say now. The work goes on when that fails.
 async fn send(consumer: &Consumer, input: Input) -> Option<Published> {
-    match tokio::time::timeout(PATIENCE, beat(consumer, input)).await {
-        Ok(Ok(published)) => published,
-        Ok(Err(error)) => {
-            tracing::debug!("the heart was not heard: {error}");
-            None
-        }
-        Err(_) => {
-            tracing::debug!("the heart was not heard: the broker takes nothing for {PATIENCE:?}");
-            None
-        }
-    }
+    let published = beat(consumer, input).await;
+    published.inspect_err(|error| tracing::debug!("the heart was not heard: {error}")).ok().flatten()
 }
 
 /// Publishes what the heart has to say now, if anything.

@@ -1,7 +1,7 @@
 //! The worker: it takes task messages from a broker, runs them, and tells what became of them.
 //!
-//! A [`Worker`] is a blueprint of steps (connection, control, tasks) that start in order, stop in
-//! reverse, and are started anew after a loss. A delivery becomes a request, passes the checks of its message
+//! A [`Worker`] is a blueprint of steps (connection, events, mingle, gossip, heart, control, tasks, evloop) that start
+//! in order, stop in reverse, and are started anew after a loss. A delivery becomes a request, passes the checks of its message
 //! (expired? not yet due?), and goes to the executor; what comes of it is stored, followed up and settled in
 //! `trace.rs`. The same [`Producer`] sends for the worker and for clients.
 //!

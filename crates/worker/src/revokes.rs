@@ -14,13 +14,16 @@ use crate::request::Facts;
 /// How many values of stamps are remembered.
 const STAMPS: usize = 10_000;
 
+/// The most bytes of a stamp's header and of its value.
+const SIZE: usize = 1024;
+
 /// By header, the values as JSON, by which they are found at once.
 pub(crate) type Stamps = HashMap<String, HashSet<Bytes>>;
 
 /// Everything that this worker knows to be revoked.
 #[derive(Default)]
 pub(crate) struct Revokes {
-    /// Nothing is looked up while this is false.
+    /// Nothing is looked up while this is false, which it is until something is revoked.
     any: AtomicBool,
     ids: Mutex<Revoked>,
     stamps: Mutex<Stamps>,
@@ -93,8 +96,12 @@ impl Revokes {
 
     /// Adds to the revoked ids.
     pub(crate) fn change_ids<T>(&self, change: impl FnOnce(&mut Revoked) -> T) -> T {
-        let changed = change(&mut self.ids());
-        self.any.store(true, Ordering::Release);
+        let mut ids = self.ids();
+        let changed = change(&mut ids);
+        if !ids.is_empty() {
+            self.any.store(true, Ordering::Release);
+        }
+        drop(ids);
         self.id_changes.fetch_add(1, Ordering::Release);
         changed
     }
@@ -109,6 +116,10 @@ impl Revokes {
         let mut stamps = self.stamps();
         let mut count: usize = stamps.values().map(HashSet::len).sum();
         for (header, value) in added {
+            if header.len() > SIZE || value.len() > SIZE {
+                tracing::warn!("a stamp of more than {SIZE} bytes is not revoked");
+                continue;
+            }
             if count >= STAMPS {
                 tracing::warn!("{STAMPS} stamps are revoked: no more can be");
                 break;

@@ -27,7 +27,7 @@ pub(crate) struct Limits {
 impl Served {
     pub(crate) fn new(name: &str, task: Arc<Registered>, settings: &Settings) -> Self {
         let limits = Limits {
-            rate: task.options.rate_limit.clone(),
+            rate: task.options.rate_limit.clone().or_else(|| settings.task_default_rate_limit.clone()),
             time: task.options.time_limit.or(settings.task_time_limit),
             soft_time: task.options.soft_time_limit.or(settings.task_soft_time_limit),
         };

@@ -9,6 +9,7 @@ use celeriac_protocol::revoked;
 
 use crate::pidbox::{EventSettings, Pidbox};
 use crate::queues::{Queues, TaskQueue};
+use crate::task::Rate;
 
 /// What a worker does, by the names of Celery's settings.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// `worker_send_task_events`.
     pub task_events: bool,
+    /// `task_default_rate_limit`: of tasks that have none.
+    pub task_default_rate_limit: Option<Rate>,
     /// `worker_disable_rate_limits`.
     pub disable_rate_limits: bool,
     /// `worker_pool_restarts`.
@@ -118,6 +121,7 @@ impl Default for Settings {
             heartbeat: true,
             heartbeat_interval: Duration::from_secs(2),
             task_events: false,
+            task_default_rate_limit: None,
             disable_rate_limits: false,
             pool_restarts: false,
             events: EventSettings::default(),

@@ -13,7 +13,7 @@ use celeriac_broker::{Connection, Delivery, Error, Event, Inbox, Prefetch, Sessi
 use celeriac_protocol::{Map, TaskHeaders, time};
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use self::consume::{consume, forget, is_configured, needs_own_count};
@@ -95,6 +95,7 @@ impl Step for TasksStep {
             waiting: Schedule::new(),
             limited: self.limited.clone(),
             announced: window.with(0),
+            aside: JoinSet::new(),
             starved: false,
         };
         let intake = Some(tokio::spawn(intake.run(inbox, changes, is_quiet)));
@@ -158,6 +159,8 @@ struct Intake {
     limited: Arc<Mutex<Limits<Box<Request>>>>,
     /// The prefetch count that the session has.
     announced: Prefetch,
+    /// What needs no runner: letting go of what was revoked or is not known here.
+    aside: JoinSet<()>,
     /// At the last look, nothing came although messages waited.
     starved: bool,
 }
@@ -192,6 +195,7 @@ impl Intake {
                 error => error,
             };
             more = self.consumer.executor.wake();
+            while self.aside.try_join_next().is_some() {}
             if let Err(error) = outcome {
                 self.acks.void();
                 self.losses.tell(error);
@@ -203,12 +207,15 @@ impl Intake {
     /// Stops consuming and gives back what has not started.
     async fn quiet(mut self, mut inbox: Inbox) {
         let queues = lock(&self.consumer.queues).clone();
-        for queue in queues.iter().map(TaskQueue::name) {
-            match tokio::time::timeout(PATIENCE, self.session.unsubscribe(queue)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!("cannot stop consuming {queue}: {error}"),
-                Err(_) => tracing::warn!("The broker does not answer: {queue} may still be consumed"),
+        let unsubscribing = async {
+            for queue in queues.iter().map(TaskQueue::name) {
+                if let Err(error) = self.session.unsubscribe(queue).await {
+                    tracing::debug!("cannot stop consuming {queue}: {error}");
+                }
             }
+        };
+        if tokio::time::timeout(PATIENCE, unsubscribing).await.is_err() {
+            tracing::warn!("The broker does not answer: the queues may still be consumed");
         }
         while let Ok(event) = inbox.try_recv() {
             if let Event::Delivery(delivery) = event {
@@ -218,6 +225,12 @@ impl Intake {
         self.waiting = Schedule::new();
         lock(&self.limited).clear();
         self.consumer.executor.discard_waiting();
+        let let_go = async { while self.aside.join_next().await.is_some() {} };
+        if tokio::time::timeout(PATIENCE, let_go).await.is_err() {
+            tracing::warn!(
+                "The result store does not answer: what was revoked or is not known here comes again"
+            );
+        }
     }
 
     async fn next_due(&self) {
@@ -352,7 +365,7 @@ impl Intake {
             tell_unregistered(&message, &body);
             let consumer = consumer.clone();
             // The ticket goes with it, so the prefetch count bounds how many there are.
-            tokio::spawn(async move {
+            self.aside.spawn(async move {
                 fail_unregistered(&consumer, &message).await;
                 ticket.refuse(false);
             });
@@ -366,7 +379,7 @@ impl Intake {
         if let Some(revocation) = consumer.revokes.check(&facts, Utc::now()) {
             let tracer = consumer.tracer.clone();
             // It needs no runner, and must not wait for one.
-            tokio::spawn(async move { tracer.discard(request, revocation).await });
+            self.aside.spawn(async move { tracer.discard(request, revocation).await });
             return;
         }
         consumer.tracer.events.task("task-received", &facts, |fields| tell_received(&facts.headers, fields));

@@ -185,7 +185,9 @@ async fn it_answers_while_every_slot_is_busy_and_during_a_warm_shutdown() {
     }
     eventually("a start", || async { (gate.started() == 1).then_some(()) }).await;
     assert_eq!(ok(&client.ask("ping", &[]).await), "pong");
-    assert_eq!(client.ask("shutdown", &[]).await, Value::Null);
+    // As Celery's worker, it does not answer that; the next answer has the next ticket.
+    let request = client.request("shutdown", &[]);
+    client.publish(request, None).await;
     // What has not started is given back; what runs goes on.
     rig.wait_for_len("celery", 1).await;
     let active = client.ask("active", &[]).await;

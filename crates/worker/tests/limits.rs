@@ -9,7 +9,7 @@ use chrono::Utc;
 use tokio::time::Instant;
 
 use crate::control::client::{Client, gated, rig};
-use crate::support::{Rig, eventually, ints, task};
+use crate::support::{DEADLINE, Rig, eventually, ints, task};
 
 /// The first arguments of a task's calls, and when they ran.
 type Ran = Arc<Mutex<Vec<(i64, Instant)>>>;
@@ -122,14 +122,12 @@ async fn the_turn_comes_after_the_time() {
     later.options.eta = Some(Utc::now() + chrono::Duration::milliseconds(100));
     rig.send("1", later).await;
     received(&worker.counters, 2).await;
-    loop {
-        let (scheduled, reserved) = (client.ask("scheduled", &[]).await, client.ask("reserved", &[]).await);
-        match (scheduled.as_list().map(<[_]>::len), reserved.as_list().map(<[_]>::len)) {
-            (_, Some(1)) => break,
-            (Some(1), Some(0)) | (Some(0), Some(0)) => tokio::task::yield_now().await,
-            other => panic!("{other:?}"),
+    let reserved = async {
+        while client.ask("reserved", &[]).await.as_list().map(<[_]>::len) != Some(1) {
+            tokio::task::yield_now().await;
         }
-    }
+    };
+    tokio::time::timeout(DEADLINE, reserved).await.expect("its time comes, and its turn is awaited");
     assert_eq!(worker.counters.started.value(), 1);
     client.ask("rate_limit", &[("task_name", "slow".into()), ("rate_limit", "".into())]).await;
     assert_eq!(rig.result("1").await.state, State::Success);

@@ -55,7 +55,7 @@ fn revoke_ids(
     let now = now();
     consumer.revokes.change_ids(|revoked| {
         for id in &ids {
-            revoked.add(id, now);
+            revoked.revoke(id, now);
         }
     });
     let signal = signal.map(|signal| signum(&signal)).transpose();
@@ -211,8 +211,12 @@ impl Marks {
         tokio::spawn(async move {
             let store = &store;
             let storing = stream::iter(ids).for_each_concurrent(AT_ONCE, |id| async move {
-                if store.fetch(&id).await.is_ok_and(|known| !may_be_marked(&known.state)) {
-                    return;
+                match store.fetch(&id).await {
+                    Ok(known) if may_be_marked(&known.state) => {}
+                    Ok(_) => return,
+                    Err(error) => {
+                        return tracing::warn!("Failed to mark task {} as revoked: {error}", cut(&id));
+                    }
                 }
                 let mut meta = TaskMeta::revoked(id, "revoked");
                 meta.date_done = Some(time::iso(Utc::now()));

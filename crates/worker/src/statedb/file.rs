@@ -233,7 +233,7 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let mut file = File::open(&folder.join("state")).unwrap();
         let (revokes, mut saved) = (Revokes::new(5, 100.0), Saved::default());
-        let rounds: [&[(&str, f64)]; 8] = [
+        let rounds: [&[(&str, f64)]; 9] = [
             &[("a", 1.0), ("b", 2.0)],
             &[],
             &[("c", 2.0), ("d", 2.0)],
@@ -244,11 +244,13 @@ mod tests {
             &[("g", 9.0), ("h", 9.0)],
             // All but the last expire, and one that was dropped comes again.
             &[("a", 105.0)],
-            &[("i", 300.0)],
+            &[("i", 300.0), ("j", 301.0)],
+            // Revoked again.
+            &[("i", 302.0)],
         ];
         for round in rounds {
             if !round.is_empty() {
-                revokes.change_ids(|ids| round.iter().for_each(|(id, stamp)| _ = ids.add(id, *stamp)));
+                revokes.change_ids(|ids| round.iter().for_each(|(id, stamp)| _ = ids.revoke(id, *stamp)));
             }
             let transaction = file.0.transaction().unwrap();
             save_ids(&transaction, &revokes, &mut saved).unwrap();

@@ -139,7 +139,7 @@ async fn what_is_revoked_while_it_waits_for_its_time_does_not_run() {
     let worker = rig.start();
     let mut client = Client::open(&rig).await;
     let mut call = Call::new("echo", ints(&[1]));
-    call.options.eta = Some(Utc::now() + Duration::from_millis(300));
+    call.options.eta = Some(Utc::now() + Duration::from_secs(3));
     rig.send("a", call).await;
     eventually("it", || async { (worker.counters.received.value() == 1).then_some(()) }).await;
     client.ask("revoke", &[("task_id", "a".into())]).await;
