@@ -82,7 +82,7 @@ impl Request {
     pub fn read(value: Value) -> Result<Self, ControlError> {
         let Value::Map(body) = value else { return Err(ControlError::NoDict(value.type_name())) };
         let mut request = Request::default();
-        for (key, value) in body.into_iter().filter(|(_, value)| !is_false(value)) {
+        for (key, value) in body.into_iter().filter(|(_, value)| value.is_true()) {
             match key.as_ref() {
                 "method" => request.method = text("method", value)?,
                 "arguments" => request.arguments = map("arguments", value)?,
@@ -140,21 +140,6 @@ impl ReplyTo {
         let mut take = |field| fields.remove(field).ok_or(ControlError::Missing(field));
         let (exchange, routing_key) = (take("exchange")?, take("routing_key")?);
         Ok(ReplyTo { exchange: text("exchange", exchange)?, routing_key: text("routing_key", routing_key)? })
-    }
-}
-
-/// Python's `not value`, for the types that a request may hold.
-fn is_false(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(flag) => !flag,
-        Value::Int(number) => *number == 0,
-        Value::Float(number) => *number == 0.0,
-        Value::String(text) => text.is_empty(),
-        Value::Bytes(bytes) => bytes.is_empty(),
-        Value::List(items) => items.is_empty(),
-        Value::Map(map) => map.is_empty(),
-        _ => false,
     }
 }
 

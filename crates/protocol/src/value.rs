@@ -38,6 +38,19 @@ pub enum Value {
 }
 
 impl Value {
+    /// Whether Python's `bool(value)` is true: no zero, and nothing empty.
+    pub fn is_true(&self) -> bool {
+        match self {
+            Value::Null | Value::Bool(false) | Value::Int(0) => false,
+            Value::Float(number) => *number != 0.0,
+            Value::String(text) => !text.is_empty(),
+            Value::Bytes(bytes) => !bytes.is_empty(),
+            Value::List(items) => !items.is_empty(),
+            Value::Map(map) => !map.is_empty(),
+            _ => true,
+        }
+    }
+
     /// Whether this is `None`.
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)

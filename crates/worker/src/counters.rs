@@ -31,6 +31,35 @@ pub struct Counters {
     pub events_dropped: Counter,
 }
 
+/// Names every counter; one that is forgotten does not compile.
+macro_rules! counters {
+    ($($counter:ident),* $(,)?) => {
+        impl Counters {
+            /// All of them, by name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                let Counters { $($counter),* } = self;
+                [$((stringify!($counter), $counter.value())),*].into_iter()
+            }
+        }
+    };
+}
+
+counters![
+    received,
+    started,
+    succeeded,
+    failed,
+    retried,
+    expired,
+    revoked,
+    rejected,
+    unregistered,
+    invalid,
+    invalid_control,
+    invalid_events,
+    events_dropped,
+];
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);

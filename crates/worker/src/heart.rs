@@ -71,13 +71,13 @@ impl Step for Heart {
 }
 
 /// Publishes what the heart has to say now. The work goes on when that fails.
-async fn send(consumer: &Consumer, input: Input) -> Option<Published> {
+pub(crate) async fn send(consumer: &Consumer, input: Input) -> Option<Published> {
     let published = beat(consumer, input).await;
     published.inspect_err(|error| tracing::debug!("the heart was not heard: {error}")).ok().flatten()
 }
 
 /// Publishes what the heart has to say now, if anything.
-pub(crate) async fn beat(consumer: &Consumer, input: Input) -> Result<Option<Published>, Error> {
+async fn beat(consumer: &Consumer, input: Input) -> Result<Option<Published>, Error> {
     let beat = lock(&consumer.heart).handle(input, load(consumer), now());
     match beat {
         Some(beat) => consumer.events().publish_mandatory(beat.kind, beat.fields).await.map(Some),

@@ -27,7 +27,7 @@ impl Arguments {
 
     /// Whether an argument is true, as Python sees it.
     pub(super) fn flag(&mut self, name: &str) -> bool {
-        is_true(&self.take(name))
+        self.take(name).is_true()
     }
 
     /// A text.
@@ -96,19 +96,6 @@ pub(super) fn maybe_list(value: Value) -> Vec<Value> {
             items
         }
         value => vec![value],
-    }
-}
-
-/// Python's `bool(value)`.
-pub(super) fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) | Value::Int(0) => false,
-        Value::Float(number) => *number != 0.0,
-        Value::String(text) => !text.is_empty(),
-        Value::Bytes(bytes) => !bytes.is_empty(),
-        Value::List(items) => !items.is_empty(),
-        Value::Map(map) => !map.is_empty(),
-        _ => true,
     }
 }
 

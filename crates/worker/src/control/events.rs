@@ -9,7 +9,7 @@ use celeriac_protocol::Value;
 use super::arguments::Arguments;
 use super::command::{CommandError, ok};
 use crate::consumer::Consumer;
-use crate::heart::beat;
+use crate::heart::send;
 
 /// How long a heartbeat may take to leave.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,10 +36,8 @@ pub(super) fn disable_events(consumer: &Arc<Consumer>, _: Arguments) -> Result<V
 
 pub(super) async fn heartbeat(consumer: Arc<Consumer>) -> Result<Value, CommandError> {
     tracing::debug!("Heartbeat requested by remote.");
-    match tokio::time::timeout(PATIENCE, beat(&consumer, Input::Asked)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::debug!("a heartbeat could not be sent: {error}"),
-        Err(_) => tracing::debug!("a heartbeat could not be sent within {PATIENCE:?}"),
+    if tokio::time::timeout(PATIENCE, send(&consumer, Input::Asked)).await.is_err() {
+        tracing::debug!("a heartbeat could not be sent within {PATIENCE:?}");
     }
     Ok(Value::Null)
 }
@@ -47,7 +45,9 @@ pub(super) async fn heartbeat(consumer: Arc<Consumer>) -> Result<Value, CommandE
 pub(super) fn election(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result<Value, CommandError> {
     let (id, topic) = (arguments.text("id")?, arguments.text("topic")?);
     if consumer.settings.gossip && !consumer.cluster.election(id, topic, arguments.take("action")) {
-        return Err(CommandError::Value("too many elections wait".to_owned()));
+        return Err(CommandError::Value(
+            "too many elections wait, or nobody listens to the others now".to_owned(),
+        ));
     }
     Ok(Value::Null)
 }

@@ -3,7 +3,7 @@
 use celeriac_protocol::Value;
 use rustix::process::Signal;
 
-use super::arguments::{cut, is_true};
+use super::arguments::cut;
 use super::command::{CommandError, other};
 
 /// The largest number of a signal on Linux.
@@ -43,7 +43,7 @@ const SIGNALS: &[(&str, Signal)] = &[
 
 /// The number of a signal that is given by name or number; nothing is `SIGTERM`.
 pub(super) fn signum(signal: &Value) -> Result<i32, CommandError> {
-    if !is_true(signal) {
+    if !signal.is_true() {
         return Ok(Signal::TERM.as_raw());
     }
     if let Value::Int(number) = signal {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celeriac_protocol::{Value, repr};
 
-use super::arguments::{Arguments, cut, is_true, maybe_list, wrong};
+use super::arguments::{Arguments, cut, maybe_list, wrong};
 use super::command::{CommandError, nok, ok};
 use crate::consumer::Consumer;
 use crate::served::Served;
@@ -85,7 +85,7 @@ pub(super) fn seconds(time: Duration) -> Value {
 
 pub(super) fn rate_limit(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result<Value, CommandError> {
     let limit = arguments.take("rate_limit");
-    let is_on = is_true(&limit);
+    let is_on = limit.is_true();
     let limit = match &limit {
         _ if !is_on => String::new(),
         Value::String(limit) => limit.clone(),
