@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use celeriac_testkit::{Process, Vhost, eventually, example_bin, rabbitmq};
+use celeriac_testkit::{Process, Python, eventually, example_bin, rabbitmq};
 use serde_json::Value;
 
-use super::{DEADLINE, ours, python};
+use super::{DEADLINE, links, ours, python};
 
 /// Publishes an event by hand.
 const PUBLISH: &str = "
@@ -64,26 +64,32 @@ fn a_worker_whose_heartbeats_nobody_hears_carries_on_and_says_so_once() {
     assert!(!worker.log().contains("Connection to broker lost"), "{}", worker.log());
 }
 
-/// Connections and channels of a virtual host, once they are as many as expected and the broker's figures agree.
-fn count(vhost: &Vhost, expected: (usize, usize)) {
-    let list = |what: &str| rabbitmq().management(&format!("vhosts/{}/{what}", vhost.name()));
-    let len = |value: Value| value.as_array().map_or(0, Vec::len);
-    let mut seen = (0, 0);
-    let mut agreed = 0;
-    eventually(DEADLINE, &format!("{expected:?} connections and channels of {}", vhost.name()), || {
-        seen = (len(list("connections")), len(list("channels")));
-        // The figures are gathered once a second: what stays so for two is no accident.
-        agreed = if seen == expected { agreed + 1 } else { 0 };
-        std::thread::sleep(std::time::Duration::from_millis(250));
-        (agreed > 8).then_some(())
-    });
-}
+/// Calls tasks, gets their results and inspects, on and on.
+const BUSY: &str = "
+app.conf.result_backend = 'rpc://'
+round = 0
+while True:
+    results = [app.send_task('tasks.add', (i, 1)) for i in range(20)]
+    assert [result.get(timeout=60) for result in results] == [i + 1 for i in range(20)]
+    assert app.control.inspect(timeout=60, limit=1).active() is not None
+    round += 1
+    print(f'round {round}.', flush=True)
+";
 
 #[test]
 fn two_connections_and_three_channels_with_everything_on() {
     let vhost = rabbitmq().vhost();
-    let _worker = ours(&vhost, "w1", &["-E"]);
-    count(&vhost, (2, 3));
+    let worker = ours(&vhost, "w1", &["-E", "result_backend=rpc://"]);
+    let links_of_idle = links(&vhost, (2, 3));
+    let script = format!("from pyapp import app\n{BUSY}");
+    let mut command = Python::find().command();
+    let busy = Process::start(command.args(["-c", &script]).env("BROKER", vhost.url()));
+    busy.wait_for_line("round 1.", DEADLINE);
+    assert_eq!(links(&vhost, (2, 3)), links_of_idle, "{}", worker.log());
+    // It was busy all the while, and still is.
+    let rounds = busy.stdout().lines().count();
+    assert!(rounds > 1, "{}", busy.log());
+    busy.wait_for_line(&format!("round {}.", rounds + 1), DEADLINE);
 }
 
 #[test]
@@ -92,5 +98,5 @@ fn one_connection_and_one_channel_with_everything_off() {
     let off =
         ["--without-mingle", "--without-gossip", "--without-heartbeat", "worker_enable_remote_control=false"];
     let _worker = ours(&vhost, "w1", &off);
-    count(&vhost, (1, 1));
+    links(&vhost, (1, 1));
 }

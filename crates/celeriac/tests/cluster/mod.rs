@@ -7,20 +7,52 @@ mod hostile;
 mod mixed;
 mod remote;
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
-use celeriac_testkit::{CeleryWorker, PYAPP, Process, Python, Vhost, example_bin};
+use celeriac_testkit::{CeleryWorker, PYAPP, Process, Python, Vhost, eventually, example_bin, rabbitmq};
+use serde_json::Value;
 
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A worker of ours that is ready; `name@test`, without results.
 pub fn ours(vhost: &Vhost, name: &str, options: &[&str]) -> Process {
-    let mut command = Command::new(example_bin("hello"));
-    command.args(["-b", &vhost.url(), "worker", "-l", "debug", "-c", "2", "-n", &format!("{name}@test")]);
-    let process = Process::start(command.args(options));
+    let process = start(vhost, name, options);
     process.wait_for_line(" ready.", DEADLINE);
     process
+}
+
+/// A worker of ours that has just been started.
+pub fn start(vhost: &Vhost, name: &str, options: &[&str]) -> Process {
+    let mut command = Command::new(example_bin("hello"));
+    command.args(["-b", &vhost.url(), "worker", "-l", "debug", "-c", "2", "-n", &format!("{name}@test")]);
+    Process::start(command.args(options))
+}
+
+/// The names of our connections and channels of a virtual host, once they are as many as expected and stay so.
+pub fn links(vhost: &Vhost, expected: (usize, usize)) -> BTreeSet<String> {
+    let list = |what: &str| rabbitmq().management(&format!("vhosts/{}/{what}", vhost.name()));
+    let (mut agreed, mut before) = (0, BTreeSet::new());
+    eventually(DEADLINE, &format!("{expected:?} connections and channels of {}", vhost.name()), || {
+        let (connections, channels) = (list("connections"), list("channels"));
+        let is_ours = |connection: &&Value| connection["client_properties"]["product"] != "py-amqp";
+        let name = |link: &Value| link["name"].as_str().map(str::to_owned);
+        let connections: BTreeSet<_> =
+            connections.as_array()?.iter().filter(is_ours).filter_map(name).collect();
+        let of_ours = |channel: &&Value| {
+            let connection = channel["connection_details"]["name"].as_str();
+            connection.is_some_and(|connection| connections.contains(connection))
+        };
+        let channels: BTreeSet<_> = channels.as_array()?.iter().filter(of_ours).filter_map(name).collect();
+        let are_expected = (connections.len(), channels.len()) == expected;
+        let links = &connections | &channels;
+        // The figures are gathered once a second: what stays the same for two is no accident.
+        agreed = if are_expected && links == before { agreed + 1 } else { 0 };
+        before = links;
+        std::thread::sleep(Duration::from_millis(250));
+        (agreed > 8).then(|| before.clone())
+    })
 }
 
 /// A worker of Python's that is ready; `name@test`, in one process and without results.

@@ -143,29 +143,61 @@ fn both_answer_alike() {
     assert!(worker.log().contains("Got shutdown from remote"), "{}", worker.log());
 }
 
-/// Every command that asks, and one that tells, by Celery's own command line.
+/// Every command, by Celery's own command line.
 const COMMAND_LINE: &str = r#"
-import io, contextlib
+import io, contextlib, re
 from celery.bin.celery import celery
+from celery.worker.control import Panel
 
 def run(*args):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         try:
-            celery(['-A', 'pyapp', *args], standalone_mode=False)
+            celery(['-A', 'pyapp', '-C', *args], standalone_mode=False)
         except SystemExit as exit:
             assert not exit.code, (args, exit.code)
     return out.getvalue()
 
-from celery.worker.control import Panel
-arguments = {'query_task': ['some-id'], 'objgraph': None, 'memdump': ['1']}
-for name, info in Panel.meta.items():
-    if info.type == 'inspect' and info.visible and arguments.get(name, []) is not None:
-        out = run('-C', 'inspect', '-t', '5', '-d', 'rs@test,py@test', name, *arguments.get(name, []))
-        assert '->  rs@test: OK' in out and '->  py@test: OK' in out and '2 nodes online.' in out, (name, out)
-out = run('-C', 'control', '-t', '5', '-d', 'rs@test,py@test', 'rate_limit', 'tasks.add', '10/m')
-assert out.count('new rate limit set successfully') == 2, out
-out = run('-C', 'status', '-t', '5', '-d', 'rs@test,py@test')
+both = 'rs@test,py@test'
+
+def answers(*args, nodes=both):
+    """What each node answers, as it is shown; who is named need not wait for others."""
+    out = run(args[0], '-t', '30', '-d', nodes, *args[1:])
+    parts = re.split(r'^->  (\S+): ', out, flags=re.M)[1:]
+    told = dict(zip(parts[::2], map(str.strip, parts[1::2])))
+    assert set(told) == set(nodes.split(',')), (args, out)
+    return told
+
+def names(kind):
+    return {name for name, info in Panel.meta.items() if info.type == kind and info.visible}
+
+arguments = {'query_task': ['some-id'], 'memdump': ['1']}
+for name in names('inspect') - {'objgraph'}:
+    told = answers('inspect', name, *arguments.get(name, []))
+    assert all(answer.startswith('OK') for answer in told.values()), (name, told)
+assert answers('inspect', 'objgraph', nodes='rs@test')['rs@test'].startswith('ERROR')
+
+tells = [
+    ('revoke', 'r1'), ('revoke_by_stamped_headers', 'team=red'), ('terminate', 'KILL', 'r2'),
+    ('rate_limit', 'tasks.add', '10/m'), ('rate_limit', 'tasks.add', 'soon'), ('rate_limit', 'no.such', '1/s'),
+    ('time_limit', 'tasks.add', '30', '60'), ('time_limit', 'no.such', '30'),
+    ('add_consumer', 'extra'), ('add_consumer', 'more', 'ex', 'topic', 'a.*'), ('cancel_consumer', 'extra'),
+    ('enable_events',), ('enable_events',), ('disable_events',), ('disable_events',), ('heartbeat',), ('election',),
+    ('autoscale', '4', '2'), ('pool_restart',),
+]
+wrong = []
+for name, *rest in tells:
+    told = answers('control', name, *rest)
+    if told['rs@test'] != told['py@test']:
+        wrong.append((name, rest, told))
+assert not wrong, '\n'.join(map(repr, wrong))
+assert 'new rate limit set successfully' in answers('control', 'rate_limit', 'tasks.add', '20/m')['rs@test']
+for name in ['pool_grow', 'pool_shrink']:
+    told = answers('control', name, '1', nodes='rs@test')
+    assert f'pool will {name[5:]}' in told['rs@test'], told
+# Shutting down comes last.
+assert names('control') == {name for name, *_ in tells} | {'pool_grow', 'pool_shrink', 'shutdown'}
+out = run('status', '-t', '30', '-d', both)
 assert '->  rs@test: OK' in out and '2 nodes online.' in out, out
 print('done')
 "#;
@@ -173,17 +205,25 @@ print('done')
 #[test]
 fn both_command_lines_work_on_both() {
     let vhost = rabbitmq().vhost();
-    let worker = ours(&vhost, "rs", &["-E"]);
-    let _python_worker = theirs(&vhost, "py", &["-E"]);
+    let worker = ours(&vhost, "rs", &[]);
+    let _python_worker = theirs(&vhost, "py", &[]);
     assert_eq!(python(&vhost, COMMAND_LINE).trim(), "done", "{}", worker.log());
     for name in ["active", "registered", "stats", "conf", "active_queues"] {
         let mut command = Command::new(example_bin("hello"));
-        command.args(["-b", &vhost.url(), "-C", "inspect", "-t", "5", "-d", "rs@test,py@test", name]);
+        command.args(["-b", &vhost.url(), "-C", "inspect", "-t", "30", "-d", "rs@test,py@test", name]);
         let asking = Process::start(&command);
         assert_eq!(asking.wait(DEADLINE).code(), Some(0), "{name}: {}", asking.log());
         let out = asking.stdout();
         assert!(out.contains("->  rs@test: OK") && out.contains("->  py@test: OK"), "{name}: {out}");
     }
+    let shutdown = Python::find()
+        .command()
+        .args(["-m", "celery", "-A", "pyapp", "control", "-t", "30", "-d", "rs@test", "shutdown"])
+        .current_dir(PYAPP)
+        .env("BROKER", vhost.url())
+        .output();
+    shutdown.unwrap();
+    assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
 }
 
 #[test]
