@@ -8,6 +8,7 @@
 //! let mut receiver = app.events().routing_key("task.#");
 //! loop {
 //!     match receiver.next().await {
+//!         Received::Connected => println!("listening"),
 //!         Received::Event { event, .. } => println!("{} {}", event.hostname, event.kind),
 //!         Received::Lost(error) => eprintln!("{error}; trying again"),
 //!     }

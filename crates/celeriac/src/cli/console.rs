@@ -1,7 +1,7 @@
 //! What a command shows on standard output.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// Standard output, plain or in colours.
 #[derive(Debug, Clone, Copy)]
@@ -17,13 +17,22 @@ pub(super) fn colours_allowed(no_color: bool) -> bool {
 
 impl Console {
     pub fn new(no_color: bool, quiet: bool) -> Self {
-        Console { colours: colours_allowed(no_color) && std::io::stdout().is_terminal(), quiet }
+        Console { colours: colours_allowed(no_color) && io::stdout().is_terminal(), quiet }
     }
 
     /// Writes a line. Whoever has stopped reading is no error.
     pub fn say(self, line: &str) {
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        let _ = self.write(line);
+    }
+
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when nobody reads any more.
+    pub fn write(self, line: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()
     }
 
     /// The text in a colour (an SGR code), where there are colours.

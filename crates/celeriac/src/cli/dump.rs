@@ -1,6 +1,7 @@
 //! `events --dump` (`celery/events/dumper.py`).
 
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
 
 use celeriac_protocol::event::Event;
 use celeriac_protocol::{Map, Value};
@@ -15,23 +16,33 @@ use crate::events::Received;
 /// How many tasks' names are remembered.
 const NAMES: usize = 0xfff;
 
-/// Prints every event, for ever: ended by a signal.
+/// Prints every event, for ever: ended by a signal, or when nobody reads any more.
+///
+/// # Errors
+/// When the broker refuses for good, or the output cannot be written.
 pub(super) async fn run(app: &App, console: Console) -> Result<(), Error> {
-    console.say("-> evdump: starting capture...");
+    let mut line = "-> evdump: starting capture...".to_owned();
     let mut dumper = Dumper::default();
     let mut receiver = app.events();
     loop {
-        match receiver.next().await {
-            Received::Event { event, at } => console.say(&dumper.line(event, at)),
-            Received::Lost(error @ celeriac_broker::Error::Lost(_)) => {
-                console.say(&format!("-> Connection lost, attempting reconnect: {error}"));
-            }
-            Received::Lost(error) if error.is_recoverable() => {
-                console.say(&format!("-> {error}.\nTrying again"));
-            }
-            // A wrong password stays wrong.
-            Received::Lost(error) => return Err(error.into()),
+        match console.write(&line) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(|error| Error::system("standard output", error))?,
         }
+        line = loop {
+            match receiver.next().await {
+                Received::Connected => {}
+                Received::Event { event, at } => break dumper.line(event, at),
+                Received::Lost(error @ celeriac_broker::Error::Lost(_)) => {
+                    break format!("-> Connection lost, attempting reconnect: {error}");
+                }
+                Received::Lost(error) if error.is_recoverable() => {
+                    break format!("-> {error}.\nTrying again");
+                }
+                // A wrong password stays wrong.
+                Received::Lost(error) => return Err(error.into()),
+            }
+        };
     }
 }
 

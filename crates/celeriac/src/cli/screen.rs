@@ -84,6 +84,7 @@ async fn show(app: &App, mut view: View, terminal: &mut DefaultTerminal) -> Resu
                 continue;
             }
             received = receiver.next() => match received {
+                Received::Connected => view.connected(),
                 Received::Event { event, at } => view.event(event, at),
                 Received::Lost(error) => view.lost(&error),
             },

@@ -37,6 +37,8 @@ pub struct Receiver {
 /// What a receiver has to tell.
 #[derive(Debug)]
 pub enum Received {
+    /// The connection is there, for the first time or again: what is sent from now on is heard.
+    Connected,
     /// An event. Its `timestamp` is shifted by the sender's offset from UTC and ours, as Celery's receiver does, and
     /// its `clock` is never absent.
     Event {
@@ -65,7 +67,7 @@ impl Receiver {
         Receiver { wakeup, ..self }
     }
 
-    /// The next event, or the news that the connection is lost. May be given up and called again.
+    /// The next event, or the news that the connection is there or lost. May be given up and called again.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -139,6 +141,8 @@ impl Ears {
             Err(error) => return error,
         };
         backoff.reset();
+        // Nobody listens any more; `run` sees it too.
+        let _ = self.out.send(Received::Connected).await;
         if self.wakeup
             && let Err(error) = self.app.control().heartbeat().await
         {

@@ -5,7 +5,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Clear, Paragraph, Row, Table, Wrap};
+use ratatui::widgets::{Block, Clear, Paragraph, Row, Table};
 
 use super::super::console::clean;
 use super::super::pretty;
@@ -34,7 +34,7 @@ pub(super) fn draw(view: &mut View, frame: &mut Frame, now: f64) {
     draw_workers(view, &workers, frame, top, now);
     draw_tasks(view, frame, middle);
     draw_footer(view, frame, bottom, now);
-    if let Some(popup) = &view.popup {
+    if let Some(popup) = &mut view.popup {
         draw_popup(popup, frame);
     }
 }
@@ -140,12 +140,14 @@ fn draw_footer(view: &View, frame: &mut Frame, area: Rect, now: f64) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn draw_popup(popup: &Popup, frame: &mut Frame) {
+fn draw_popup(popup: &mut Popup, frame: &mut Frame) {
     let block =
         Block::bordered().title(format!(" {} ", popup.title)).title_bottom(" Press any key to continue... ");
-    let text = Paragraph::new(popup.text.as_str()).wrap(Wrap { trim: false }).scroll((popup.top, 0));
-    frame.render_widget(Clear, frame.area());
-    frame.render_widget(text.block(block), frame.area());
+    let area = frame.area();
+    let inner = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    frame.render_widget(Paragraph::new(popup.lines(inner.width, inner.height)), inner);
 }
 
 /// What is known of a task, in a line.

@@ -1,5 +1,6 @@
 use celeriac_cluster::state::Task;
 use ratatui::crossterm::event::KeyCode;
+use ratatui::text::{Line, Span};
 
 use super::super::console::clean;
 use super::super::pretty;
@@ -7,14 +8,16 @@ use super::super::pretty;
 /// A text over the tables.
 pub(super) struct Popup {
     pub title: String,
-    pub text: String,
+    text: String,
     /// The first line that is shown.
-    pub top: u16,
+    top: usize,
+    /// The largest that makes sense; known where the screen's size is.
+    last: usize,
 }
 
 impl Popup {
     pub fn new(title: impl Into<String>, lines: Vec<String>) -> Self {
-        Popup { title: title.into(), text: lines.join("\n"), top: 0 }
+        Popup { title: title.into(), text: lines.join("\n"), top: 0, last: 0 }
     }
 
     /// All that is known of a task.
@@ -42,16 +45,39 @@ impl Popup {
         Popup::new(title, vec![clean(result).into_owned()])
     }
 
+    /// What is to be shown of the text on a screen of this size.
+    pub fn lines(&mut self, width: u16, height: u16) -> Vec<Line<'_>> {
+        let lines: Vec<_> = self.text.split('\n').flat_map(|line| broken(line, width.into())).collect();
+        self.last = lines.len().saturating_sub(height.into());
+        self.top = self.top.min(self.last);
+        lines.into_iter().skip(self.top).take(height.into()).map(Line::raw).collect()
+    }
+
     /// Takes a key in; `false` is the end of the popup.
     pub fn key(&mut self, code: KeyCode) -> bool {
-        let last = u16::try_from(self.text.lines().count()).unwrap_or(u16::MAX).saturating_sub(1);
         self.top = match code {
-            KeyCode::Down | KeyCode::Char('j') => (self.top + 1).min(last),
+            KeyCode::Down | KeyCode::Char('j') => self.top + 1,
             KeyCode::Up | KeyCode::Char('k') => self.top.saturating_sub(1),
-            KeyCode::PageDown => self.top.saturating_add(10).min(last),
+            KeyCode::PageDown => self.top + 10,
             KeyCode::PageUp => self.top.saturating_sub(10),
             _ => return false,
-        };
+        }
+        .min(self.last);
         true
     }
+}
+
+/// A line in pieces that are at most so many columns wide.
+fn broken(line: &str, width: usize) -> Vec<&str> {
+    let (mut pieces, mut start, mut used) = (Vec::new(), 0, 0);
+    for (at, char) in line.char_indices() {
+        let columns = Span::raw(char.encode_utf8(&mut [0; 4]) as &str).width();
+        if used + columns > width && at > start {
+            pieces.push(&line[start..at]);
+            (start, used) = (at, 0);
+        }
+        used += columns;
+    }
+    pieces.push(&line[start..]);
+    pieces
 }

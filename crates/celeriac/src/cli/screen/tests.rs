@@ -135,6 +135,30 @@ fn details_are_shown_until_a_key() {
 }
 
 #[test]
+fn a_long_line_can_be_read_to_its_end() {
+    let mut view = view();
+    let words: Vec<_> = (0..300).map(|number| format!("word{number}")).collect();
+    let result = format!("\u{1f980}{}\u{1f980}", words.join(" "));
+    let fields = [("uuid", "a".into()), ("result", result.into())];
+    view.event(event("task-succeeded", 9, &fields), NOW);
+    view.selected = Some("a".to_owned());
+    press(&mut view, "r");
+    let mut shown = picture(&mut view, 40, 12);
+    assert!(shown.contains("word0 ") && !shown.contains("word299"), "{shown}");
+    for _ in 0..100 {
+        code(&mut view, KeyCode::PageDown);
+        shown = picture(&mut view, 40, 12);
+    }
+    assert!(shown.contains("99\u{1f980}"), "{shown}");
+    let full = shown.lines().filter(|line| line.contains("word")).count();
+    assert!(full >= 9, "the last lines fill the screen: {shown}");
+    press(&mut view, "k");
+    assert_ne!(picture(&mut view, 40, 12), shown, "back at once");
+    // A larger screen needs less scrolling.
+    assert!(picture(&mut view, 200, 100).contains("word0 "));
+}
+
+#[test]
 fn a_rate_limit_is_typed() {
     let mut view = view();
     press(&mut view, "l");
@@ -161,7 +185,7 @@ fn replies_and_losses_are_told() {
     let mut view = view();
     view.lost(&celeriac_broker::Error::Lost("gone".to_owned()));
     assert!(picture(&mut view, 80, 20).contains("connection to broker lost: gone"));
-    view.event(event("worker-heartbeat", 9, &[]), NOW);
+    view.connected();
     assert!(!picture(&mut view, 80, 20).contains("lost"));
     let ok: Map = [("ok", Value::from("new rate limit"))].into_iter().collect();
     for (replies, word) in [

@@ -55,8 +55,11 @@ impl View {
 
     /// Takes an event in; one that names no task changes nothing.
     pub fn event(&mut self, event: Event, at: f64) {
-        self.lost = None;
         let _ = self.state.event(event, at);
+    }
+
+    pub fn connected(&mut self) {
+        self.lost = None;
     }
 
     pub fn lost(&mut self, error: &Error) {
