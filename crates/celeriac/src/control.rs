@@ -25,10 +25,12 @@ use std::time::Duration;
 
 use celeriac_protocol::{Map, Value};
 
-pub use self::commands::Consumer;
+pub use self::commands::AddConsumer;
 #[cfg(feature = "cli")]
 pub(crate) use self::commands::purge;
 pub use self::inspect::Inspect;
+#[cfg(feature = "cli")]
+pub(crate) use self::inspect::by_node;
 use crate::{App, ControlError};
 
 /// Tells workers what to do. Made by [`App::control`].

@@ -109,7 +109,6 @@ fn options_are_celerys() {
         expires: Some(Duration::from_secs(3600)),
         serializer: Some("yaml".to_owned()),
         compression: Some("zstd".to_owned()),
-        ..TaskOptions::default()
     };
     assert_eq!(every_option().options(), options);
 }

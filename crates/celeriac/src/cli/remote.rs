@@ -4,11 +4,11 @@ use celeriac_protocol::control::commands::{COMMANDS, Command, Kind, Type};
 use celeriac_protocol::{Map, Value};
 
 use super::args::{Asked, Remote};
-use super::console::{Console, plural};
+use super::console::{Console, clean, plural};
 use super::error::Error;
-use super::{json, pretty};
+use super::{json, pretty, values};
 use crate::App;
-use crate::control::{Control, Reply};
+use crate::control::{self, Control, Reply};
 
 /// Prints who is online.
 ///
@@ -16,7 +16,7 @@ use crate::control::{Control, Reply};
 /// [`Error::NoNodes`] when nobody answers.
 pub(super) async fn status(app: &App, console: Console, asked: Asked) -> Result<(), Error> {
     let is_json = asked.json;
-    let replies = ask(control(app, asked), "ping", Map::new(), |reply| {
+    let replies = ask(asking(app, asked), "ping", Map::new(), |reply| {
         if !is_json {
             pretty::say(console, reply, false);
         }
@@ -43,7 +43,7 @@ pub(super) async fn run(app: &App, console: Console, kind: Kind, options: Remote
     let command = find(kind, &name)?;
     let arguments = compile(command, options.arguments)?;
     let is_json = options.asked.json;
-    let replies = ask(control(app, options.asked), &name, arguments, |reply| {
+    let replies = ask(asking(app, options.asked), &name, arguments, |reply| {
         if !is_json {
             pretty::say(console, reply, true);
         }
@@ -52,7 +52,7 @@ pub(super) async fn run(app: &App, console: Console, kind: Kind, options: Remote
     match (kind, is_json) {
         (Kind::Inspect, true) => console.say(&json::line(&Value::Map(by_node(replies)))),
         (Kind::Control, true) => {
-            let each = |reply: Reply| Value::Map(by_node(vec![reply]));
+            let each = |reply: Reply| Value::Map(Map::from_iter([(reply.node, reply.value)]));
             console.say(&json::line(&Value::List(replies.into_iter().map(each).collect())));
         }
         (Kind::Inspect, false) if !console.quiet => online(console, &by_node(replies)),
@@ -61,7 +61,7 @@ pub(super) async fn run(app: &App, console: Console, kind: Kind, options: Remote
     Ok(())
 }
 
-fn control(app: &App, asked: Asked) -> Control {
+fn asking(app: &App, asked: Asked) -> Control {
     let nodes = asked.destination.map(|nodes| nodes.0).unwrap_or_default();
     app.control().destination(nodes).timeout(asked.timeout).reply()
 }
@@ -77,7 +77,7 @@ async fn ask(
 }
 
 fn by_node(replies: Vec<Reply>) -> Map {
-    replies.into_iter().map(|reply| (reply.node, reply.value)).collect()
+    control::by_node(replies, |warning| eprintln!("{}", clean(&warning)))
 }
 
 fn online(console: Console, nodes: &Map) {
@@ -130,12 +130,7 @@ fn value(kind: Type, text: String) -> Result<Value, String> {
         Type::Str => Ok(Value::String(text)),
         Type::Int => text.trim().parse().map(Value::Int).map_err(|_| bad("a whole number")),
         Type::Float => text.trim().parse().map(Value::Float).map_err(|_| bad("a number")),
-        // `celery/utils/serialization.py`, `strtobool`.
-        Type::Bool => match text.to_lowercase().as_str() {
-            "true" | "yes" | "1" | "on" => Ok(Value::Bool(true)),
-            "false" | "no" | "0" | "off" => Ok(Value::Bool(false)),
-            _ => Err(bad("true or false")),
-        },
+        Type::Bool => values::strtobool(&text).map(Value::Bool),
     }
 }
 

@@ -77,6 +77,15 @@ fn json(text: &str) -> Result<Value, String> {
     codec::decode(&body, &Accept::default()).map_err(|error| error.to_string())
 }
 
+/// Celery's words for true and false (`celery/utils/serialization.py`, `strtobool`).
+pub(super) fn strtobool(text: &str) -> Result<bool, String> {
+    match text.to_lowercase().as_str() {
+        "true" | "yes" | "1" | "on" => Ok(true),
+        "false" | "no" | "0" | "off" => Ok(false),
+        _ => Err(format!("cannot make true or false of {text:?}")),
+    }
+}
+
 pub(super) fn autoscale(text: &str) -> Result<Autoscale, String> {
     let bounds: Result<Vec<usize>, _> = text.split(',').map(|bound| bound.trim().parse()).collect();
     match bounds.as_deref() {

@@ -19,6 +19,8 @@ use crate::{App, ControlError};
 /// How many replies are gathered at most, and how many bytes of them.
 const MAX_REPLIES: usize = 100_000;
 const MAX_BYTES: usize = 256 << 20;
+/// What is as good as for ever: 30 years. A longer time may have no end that a clock can tell.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 /// Replies that may lie here unread.
 const PREFETCH: u16 = 100;
 
@@ -117,8 +119,9 @@ impl Replies {
         }
         let destinations = options.destination.len();
         let limit = options.limit.or((destinations > 0).then_some(destinations)).unwrap_or(MAX_REPLIES);
+        let timeout = options.timeout.min(FOREVER);
         let (mut replies, mut bytes) = (Vec::new(), 0);
-        let mut deadline = Instant::now() + options.timeout;
+        let mut deadline = Instant::now() + timeout;
         while replies.len() < limit.min(MAX_REPLIES) && bytes < MAX_BYTES {
             let Ok(event) = timeout_at(deadline, self.inbox.recv()).await else { break };
             let delivery = match event {
@@ -132,7 +135,7 @@ impl Replies {
             let size = delivery.message.body.len();
             let Some(reply) = read(app, ticket, delivery.message) else { continue };
             // What is no reply gains nobody more time.
-            deadline = Instant::now() + options.timeout;
+            deadline = Instant::now() + timeout;
             bytes += size;
             heard(&reply);
             replies.push(reply);

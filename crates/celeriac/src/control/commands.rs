@@ -13,9 +13,9 @@ type Replies = Result<Vec<Reply>, ControlError>;
 /// Celery's name for the signal that ends a process politely (`billiard.common.TERM_SIGNAME`).
 const TERM: &str = "SIGTERM";
 
-/// How a queue is declared that workers are told to consume from; what is `None` follows from the queue's name.
+/// How [`Control::add_consumer`] has workers declare the queue; what is `None` follows from the queue's name.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Consumer {
+pub struct AddConsumer {
     /// The exchange.
     pub exchange: Option<String>,
     /// Its type, `direct` by default.
@@ -29,18 +29,22 @@ pub struct Consumer {
 /// Each sends a command, and has the replies if they are wanted; see [`Control::broadcast`] for errors.
 #[allow(clippy::missing_errors_doc, reason = "the line above")]
 impl Control {
-    /// Has workers skip these tasks when they come to them.
+    /// Has workers skip these tasks when they come to them; those that run go on.
     pub async fn revoke(&self, ids: impl IntoIterator<Item = impl Into<String>>) -> Replies {
         self.revoke_with(ids, false, TERM).await
     }
 
-    /// The same, and ends those that run, by a signal: `SIGTERM`, `SIGKILL`.
+    /// The same, and ends those that run.
+    ///
+    /// A Python worker sends the signal, such as `SIGTERM` or `SIGKILL`, to the task's process. A worker of ours
+    /// drops an async task at its next await. It cannot stop a blocking one: that is told as revoked and its slot is
+    /// free, but its thread runs on until the code returns. The signal is only reported.
     pub async fn terminate(&self, ids: impl IntoIterator<Item = impl Into<String>>, signal: &str) -> Replies {
         self.revoke_with(ids, true, signal).await
     }
 
     /// Has workers skip tasks with any of these stamps: `{"header": [stamp, ...]}`. With a signal, those that run
-    /// are ended by it.
+    /// are ended as by [`terminate`](Self::terminate).
     pub async fn revoke_by_stamped_headers(&self, headers: Map, terminate: Option<&str>) -> Replies {
         let arguments = [
             ("headers", headers.into()),
@@ -64,8 +68,8 @@ impl Control {
     }
 
     /// Has workers consume from one more queue.
-    pub async fn add_consumer(&self, queue: &str, consumer: Consumer) -> Replies {
-        let Consumer { exchange, exchange_type, routing_key, options } = consumer;
+    pub async fn add_consumer(&self, queue: &str, consumer: AddConsumer) -> Replies {
+        let AddConsumer { exchange, exchange_type, routing_key, options } = consumer;
         let arguments: [(&'static str, Value); 4] = [
             ("queue", queue.into()),
             ("exchange", exchange.into()),

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use celeriac_protocol::{Map, Value};
 
 use super::commands::texts;
@@ -101,7 +103,8 @@ impl Inspect {
 
     /// Asks by name, as [`Control::broadcast_with`] does.
     pub async fn request(&self, method: &str, arguments: Map, heard: impl FnMut(&Reply) + Send) -> ByNode {
-        Ok(by_node(self.0.broadcast_with(method, arguments, heard).await?))
+        let replies = self.0.broadcast_with(method, arguments, heard).await?;
+        Ok(by_node(replies, |warning| tracing::warn!("{warning}")))
     }
 
     async fn call<const N: usize>(&self, method: &str, arguments: [(&'static str, Value); N]) -> ByNode {
@@ -109,15 +112,21 @@ impl Inspect {
     }
 }
 
-/// The last reply of each worker. Two workers of one name are a mistake that is worth a warning.
-fn by_node(replies: Vec<Reply>) -> Map {
-    let count = replies.len();
-    let nodes: Map = replies.into_iter().map(|reply| (reply.node, reply.value)).collect();
-    if nodes.len() < count {
-        tracing::warn!(
-            "Received {count} replies from {} names: give each worker a name of its own, by -n.",
-            nodes.len()
-        );
+/// The last reply of each worker. Workers of one name are a mistake, of which `warn` is told.
+pub(crate) fn by_node(replies: Vec<Reply>, warn: impl FnOnce(String)) -> Map {
+    let mut nodes = Map::new();
+    let mut doubled = BTreeSet::new();
+    for Reply { node, value } in replies {
+        if nodes.insert(node.clone(), value).is_some() {
+            doubled.insert(node);
+        }
+    }
+    if !doubled.is_empty() {
+        let names = if doubled.len() > 1 { "nodes" } else { "node" };
+        let doubled = Vec::from_iter(doubled).join(", ");
+        warn(format!(
+            "Received multiple replies from {names} {doubled}: give each worker a name of its own, by -n"
+        ));
     }
     nodes
 }

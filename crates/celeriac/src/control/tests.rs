@@ -12,7 +12,8 @@ use celeriac_protocol::control::Request;
 use celeriac_protocol::{Map, Message, Value};
 use tokio::time::Instant;
 
-use super::{Consumer, Reply};
+use super::inspect::by_node;
+use super::{AddConsumer, Reply};
 use crate::App;
 use celeriac_worker::wall::now;
 
@@ -110,6 +111,20 @@ async fn replies_come_from_all_who_were_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_may_wait_for_ever() {
+    let (app, mut node) = (app("forever"), Node::start("forever").await);
+    let control = app.control().timeout(Duration::MAX).limit(2);
+    let answering = async {
+        let (request, _) = node.next().await;
+        for name in ["w1", "w2"] {
+            tokio::time::sleep(LONG).await;
+            node.answer(&request, &[ticket(&request)], &from(name, 1)).await;
+        }
+    };
+    assert_eq!(tokio::join!(control.ping(), answering).0.unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_reply_is_waited_for() {
     let (app, mut node) = (app("last"), Node::start("last").await);
     let answering = async {
@@ -163,6 +178,16 @@ async fn what_is_no_reply_to_us_is_left_out_and_gains_no_time() {
     assert_eq!(start.elapsed(), Duration::from_millis(1999));
 }
 
+#[test]
+fn workers_of_one_name_are_told_of() {
+    let reply = |node: &str, value: i32| Reply { node: node.to_owned(), value: value.into() };
+    let mut told = None;
+    let nodes = by_node(vec![reply("b", 1), reply("a", 2), reply("b", 3)], |warning| told = Some(warning));
+    assert_eq!(nodes, Map::from_iter([("b", Value::Int(3)), ("a", Value::Int(2))]));
+    assert!(told.unwrap().starts_with("Received multiple replies from node b: "));
+    by_node(vec![reply("a", 1), reply("b", 1)], |warning| panic!("{warning}"));
+}
+
 #[tokio::test]
 async fn commands_are_celerys() {
     let (app, mut node) = (app("commands"), Node::start("commands").await);
@@ -173,7 +198,7 @@ async fn commands_are_celerys() {
     control.rate_limit("t", "5/m").await.unwrap();
     control.time_limit("t", seconds(1), None).await.unwrap();
     let consumer =
-        Consumer { options: Map::from_iter([("durable", Value::Bool(false))]), ..Consumer::default() };
+        AddConsumer { options: Map::from_iter([("durable", Value::Bool(false))]), ..AddConsumer::default() };
     control.add_consumer("q", consumer).await.unwrap();
     control.autoscale(4, 2).await.unwrap();
     control.pool_restart(None, true).await.unwrap();
