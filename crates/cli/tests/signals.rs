@@ -104,7 +104,9 @@ fn usr1_reports() {
     let id = hello.call("tasks.noop", "[]");
     hello.wait_for(&id, &State::Success);
     worker.signal(Signal::USR1);
-    let line = worker.wait_for_line("Tasks since the start", DEADLINE);
-    assert!(line.contains("received 1, "), "{line}");
+    let line = worker.wait_for_line("Since the start: ", DEADLINE);
+    for count in ["received 1, ", "succeeded 1, ", "invalid_control 0, ", "events_dropped 0"] {
+        assert!(line.contains(count), "{line}");
+    }
     assert_eq!(end(&worker, &[Signal::TERM]), Some(0));
 }

@@ -163,21 +163,8 @@ fn say(line: &str) {
 }
 
 fn report(counters: &Counters) {
-    let counters = [
-        ("received", &counters.received),
-        ("started", &counters.started),
-        ("succeeded", &counters.succeeded),
-        ("failed", &counters.failed),
-        ("retried", &counters.retried),
-        ("expired", &counters.expired),
-        ("revoked", &counters.revoked),
-        ("rejected", &counters.rejected),
-        ("unregistered", &counters.unregistered),
-        ("invalid", &counters.invalid),
-    ];
-    let shown: Vec<_> =
-        counters.iter().map(|(name, counter)| format!("{name} {}", counter.value())).collect();
-    let line = format!("\nTasks since the start: {}\n", shown.join(", "));
+    let shown: Vec<_> = counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let line = format!("\nSince the start: {}\n", shown.join(", "));
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
