@@ -1,4 +1,4 @@
-//! Celery's commands for whoever has no tasks of their own: they need a broker, and no app.
+//! Celery's commands for whoever has no tasks of their own: they need a broker at most, and no app.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,9 +15,11 @@ Celery's commands, for Python and celeriac workers alike (celeriac -b URL COMMAN
   list      Get information from the broker
   call      Call a task by name and print its id
   result    Wait for a task and print what it returned
-  purge     Erase all messages from task queues";
+  purge     Erase all messages from task queues
+  graph     Draw what a worker is made of, for dot; needs no broker";
 
-const COMMANDS: [&str; 8] = ["status", "inspect", "control", "events", "list", "call", "result", "purge"];
+const COMMANDS: [&str; 9] =
+    ["status", "inspect", "control", "events", "list", "call", "result", "purge", "graph"];
 
 /// Options before the command whose value is a word of its own.
 const VALUED: [&str; 8] =
@@ -44,7 +46,7 @@ pub fn run(args: Vec<OsString>) -> Option<ExitCode> {
         options.iter().any(|option| option.starts_with(short) || option.starts_with(long))
     };
     let broker = given("-b", "--broker") || std::env::var_os("CELERY_BROKER_URL").is_some();
-    if given("-A", "--app") && !broker {
+    if given("-A", "--app") && !broker && command != "graph" {
         eprintln!(
             "Error: the settings of a Python app cannot be read yet: name its broker by -b or CELERY_BROKER_URL."
         );

@@ -1,9 +1,9 @@
-use std::io::Write;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 
-use celeriac_testkit::Signal;
+use celeriac_testkit::{Signal, eventually};
 
-use crate::hello::{Ended, Hello, end};
+use crate::hello::{DEADLINE, Ended, Hello, end};
 
 #[test]
 fn a_call_is_sent_and_its_result_shown() {
@@ -66,6 +66,30 @@ fn bindings_are_listed() {
     let rows: Vec<Vec<_>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["Queue", "Exchange", "Routing", "Key"]);
     assert!(rows.contains(&vec!["hipri", "hipri", "hipri"]), "{listed}");
+}
+
+#[test]
+fn the_steps_of_a_worker_are_drawn() {
+    let shown = Hello::new().ok(&["graph", "bootsteps"]);
+    assert!(shown.starts_with("digraph") && shown.contains("Gossip"), "{shown}");
+    let mut bare = Command::new(env!("CARGO_BIN_EXE_celeriac"));
+    let ended: Ended = bare.args(["-A", "proj", "graph", "bootsteps"]).output().unwrap().into();
+    assert_eq!((ended.code, ended.stdout), (Some(0), shown), "the same, without an app or a broker");
+}
+
+#[test]
+fn a_dump_that_nobody_reads_ends() {
+    let hello = Hello::new();
+    let mut command = hello.command(&["events", "--dump"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert_eq!(first, "-> evdump: starting capture...\n");
+    let _worker = hello.worker(&["--heartbeat-interval", "0.1"]);
+    let ended = std::thread::spawn(move || Ended::from(child.wait_with_output().unwrap()));
+    eventually(DEADLINE, "the end of the dump", || ended.is_finished().then_some(()));
+    let ended = ended.join().unwrap();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

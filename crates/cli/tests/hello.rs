@@ -26,7 +26,8 @@ impl Hello {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(example_bin("hello"));
         command.args(["-b", &self.url("broker.db"), "--result-backend", &self.url("results.db")]).args(args);
-        for name in ["CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "NO_COLOR"] {
+        let revokes = ["CELERY_WORKER_REVOKES_MAX", "CELERY_WORKER_REVOKE_EXPIRES"];
+        for name in ["CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "NO_COLOR"].into_iter().chain(revokes) {
             command.env_remove(name);
         }
         command.current_dir(self.dir.path());

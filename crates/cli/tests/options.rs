@@ -1,6 +1,6 @@
-use celeriac_testkit::TempDir;
+use celeriac_testkit::{Process, Signal, TempDir};
 
-use crate::hello::Hello;
+use crate::hello::{DEADLINE, Ended, Hello, end};
 
 #[test]
 fn what_is_not_understood_is_a_usage_error() {
@@ -115,7 +115,7 @@ fn the_environment_names_broker_and_settings() {
     let run = |variables: &[(&str, &str)]| {
         let mut command = std::process::Command::new(celeriac_testkit::example_bin("hello"));
         command.args(["call", "tasks.noop"]).envs(variables.iter().copied());
-        crate::hello::Ended::from(command.output().unwrap())
+        Ended::from(command.output().unwrap())
     };
     let file = TempDir::new();
     let url = format!("sqlite:///{}", file.path().join("env.db").display());
@@ -126,6 +126,52 @@ fn the_environment_names_broker_and_settings() {
     // The command line comes first.
     let ended = hello.command(&["call", "tasks.noop"]).env("CELERY_BROKER_URL", "nonsense").output().unwrap();
     assert!(ended.status.success());
+}
+
+/// The ids that a worker remembers as revoked, of three.
+fn remembered(hello: &Hello, variable: (&str, &str)) -> Vec<String> {
+    let mut command = hello.command(&["worker", "-l", "info", "-n", "w1@here"]);
+    let worker = Process::start(command.env(variable.0, variable.1));
+    worker.wait_for_line(" ready.", DEADLINE);
+    let ask = |words: &str| {
+        let words: Vec<_> = words.split(' ').chain(["-t", "20", "-d", "w1@here", "--json"]).collect();
+        hello.ok(&words)
+    };
+    ask("control revoke a");
+    ask("control revoke b");
+    ask("control revoke c");
+    let shown: serde_json::Value =
+        serde_json::from_str(ask("inspect revoked").lines().next().unwrap()).unwrap();
+    assert_eq!(end(&worker, &[Signal::TERM]), Some(0));
+    shown["w1@here"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_environment_bounds_what_is_revoked() {
+    let hello = Hello::new();
+    assert_eq!(remembered(&hello, ("CELERY_WORKER_REVOKES_MAX", "2")), ["b", "c"]);
+    assert_eq!(remembered(&hello, ("CELERY_WORKER_REVOKES_MAX", "")), ["a", "b", "c"]);
+    assert_eq!(remembered(&hello, ("CELERY_WORKER_REVOKE_EXPIRES", "1e-9")), [""; 0]);
+    for (name, value) in [
+        ("CELERY_WORKER_REVOKES_MAX", "many"),
+        ("CELERY_WORKER_REVOKES_MAX", "-1"),
+        ("CELERY_WORKER_REVOKE_EXPIRES", "soon"),
+        ("CELERY_WORKER_REVOKE_EXPIRES", "-1"),
+    ] {
+        let ended: Ended = hello.command(&["worker"]).env(name, value).output().unwrap().into();
+        assert!(ended.code == Some(2) && ended.stderr.contains(name), "{value}: {ended:?}");
+    }
+}
+
+#[test]
+fn no_time_is_too_long() {
+    let hello = Hello::new();
+    let worker =
+        hello.worker(&["-n", "w1@here", "--time-limit", "1e19", "worker_soft_shutdown_timeout=1e19"]);
+    hello.ok(&["status", "-t", "1e19", "-d", "w1@here"]);
+    let id = hello.ok(&["call", "tasks.add", "-a", "[1, 2]", "--expires", "1e19"]);
+    assert_eq!(hello.ok(&["result", id.trim()]), "3\n");
+    assert_eq!(end(&worker, &[Signal::TERM]), Some(0));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `inspect`, `control` and `events`, beside Python's own command line.
 
+use std::process::Command;
+
 use celeriac_testkit::{CeleryWorker, PYAPP, Process, Python, Vhost, eventually, rabbitmq};
 use serde_json::Value;
 
@@ -237,12 +239,70 @@ fn the_view_gives_the_terminal_back() {
     assert!(ended.code == Some(2) && ended.stderr.contains("needs a terminal"), "{ended:?}");
 }
 
+/// Has a task called while the view is open, and revokes and limits it by keys.
+const KEYS: &str = r#"
+import fcntl, os, pty, struct, subprocess, sys, termios
+
+split = sys.argv.index('--')
+view, call = sys.argv[1:split], sys.argv[split + 1:]
+master, slave = pty.openpty()
+fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 160, 0, 0))
+child = subprocess.Popen(view, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+
+def show(*words):
+    seen = b''
+    while not all(word in seen for word in words):
+        seen += os.read(master, 65536)
+
+def press(keys):
+    os.write(master, keys)
+
+show(b'w1@here')
+id = subprocess.check_output(call).strip()
+show(id)
+press(b'j')
+show(b'Selected:')
+press(b'c')
+show(b'flagged')
+press(b' ')
+show(b'Keys:')
+press(b'l1/h\r')
+show(b'successfully')
+press(b' q')
+assert child.wait(60) == 0
+print(id.decode())
+"#;
+
+#[test]
+fn the_keys_of_the_view_reach_a_worker() {
+    let hello = Hello::new();
+    let worker = hello.worker(&["-n", "w1@here", "-E"]);
+    let words = |command: Command| -> Vec<String> {
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        words.map(|word| word.to_str().unwrap().to_owned()).collect()
+    };
+    let view = words(hello.command(&["events"]));
+    let call = words(hello.command(&["call", "tasks.noop", "--countdown", "3600"]));
+    let script = view
+        .iter()
+        .map(String::as_str)
+        .chain(["--"])
+        .chain(call.iter().map(String::as_str))
+        .collect::<Vec<_>>();
+    let id = Python::find().run(KEYS, &script, &[("TERM", "xterm")]);
+    let asked = |words: &[&str]| hello.ok(&[&["inspect"], words, &["-t", "20", "-d", "w1@here"]].concat());
+    let revoked = asked(&["revoked"]);
+    assert!(revoked.contains(id.trim()), "{revoked}\n{}", worker.log());
+    let limits = asked(&["registered", "rate_limit"]);
+    assert!(limits.contains("tasks.noop [rate_limit=1/h]"), "{limits}\n{}", worker.log());
+}
+
 #[test]
 fn the_bare_command_asks_too() {
     let vhost = Vhost::new(rabbitmq());
     let _worker = worker(&vhost, &["-P", "solo"]);
     let run = |args: &[&str]| -> Ended {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_celeriac"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_celeriac"));
         command.env_remove("CELERY_BROKER_URL").args(args).output().unwrap().into()
     };
     let ended = run(&["-A", "proj", "-b", &vhost.url(), "status", "-t", "20", "-d", "py1@here"]);
