@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celeriac_broker::{Queue, QueueKind};
 use celeriac_protocol::codec::{Accept, Compression, Serializer};
-use celeriac_worker::{EventSettings, Pidbox, ProducerSettings, Queues, Settings};
+use celeriac_worker::{EventSettings, Pidbox, ProducerSettings, Queues, Rate, RateError, Settings};
 
 use crate::ConfigError;
 use crate::origin::{host, origin};
@@ -69,6 +69,8 @@ pub struct Config {
     pub task_time_limit: Option<Duration>,
     /// Tasks are told after this long.
     pub task_soft_time_limit: Option<Duration>,
+    /// How often a task that says nothing else may start on one worker, for example `10/m`.
+    pub task_default_rate_limit: Option<String>,
     /// Whether a call that cannot be sent is tried again.
     pub task_publish_retry: bool,
     /// How often, then.
@@ -158,6 +160,7 @@ impl Default for Config {
             task_track_started: false,
             task_time_limit: None,
             task_soft_time_limit: None,
+            task_default_rate_limit: None,
             task_publish_retry: true,
             task_publish_retry_policy: PublishRetryPolicy { max_retries: 3 },
             worker_concurrency: None,
@@ -215,6 +218,13 @@ impl Config {
             cancel_on_connection_loss: self.worker_cancel_long_running_tasks_on_connection_loss,
             enable_remote_control: self.worker_enable_remote_control,
             task_events: self.worker_send_task_events,
+            task_default_rate_limit: self.task_default_rate_limit.as_deref().map_or(Ok(None), |text| {
+                let wrong = |error: RateError| ConfigError::Setting {
+                    setting: "task_default_rate_limit",
+                    reason: error.to_string(),
+                };
+                Rate::parse(text).map_err(wrong)
+            })?,
             disable_rate_limits: self.worker_disable_rate_limits,
             pool_restarts: self.worker_pool_restarts,
             events: self.event_settings()?,

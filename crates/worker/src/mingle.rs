@@ -9,7 +9,7 @@ use celeriac_broker::{Address, Error, Published};
 use celeriac_cluster::mingle::{self, Synced};
 use celeriac_protocol::control::{self, ReplyTo, Request};
 use celeriac_protocol::{Message, Value};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::blueprint::{Include, Step};
@@ -105,16 +105,23 @@ async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<P
 
 /// Takes over the answers that come in time, each as it comes: all together may be large.
 async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str) -> Synced {
-    let deadline = Instant::now() + TIMEOUT;
     let mut synced = Synced::default();
-    while let Ok(Some(delivery)) = timeout_at(deadline, mailbox.recv()).await {
-        let headers = &delivery.message.headers;
-        if headers.get("ticket").is_none_or(|of| of.as_str() == Some(ticket)) {
-            on_reply(consumer, &delivery.message, &mut synced);
+    let gathering = async {
+        while let Some(delivery) = mailbox.recv().await {
+            let headers = &delivery.message.headers;
+            if headers.get("ticket").is_none_or(|of| of.as_str() == Some(ticket)) {
+                on_reply(consumer, &delivery.message, &mut synced);
+            }
+            if mailbox.done(delivery.tag).await.is_err() {
+                break;
+            }
         }
-        if mailbox.done(delivery.tag).await.is_err() {
-            break;
-        }
+    };
+    tokio::select! {
+        biased;
+        // First: answers may come faster than they are read.
+        () = tokio::time::sleep(TIMEOUT) => {}
+        () = gathering => {}
     }
     synced
 }

@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use crate::control::client::{Client, from_json, rig};
 use crate::log::Log;
+use crate::shim::Shim;
 use crate::steps::ready;
 use crate::support::{DEADLINE, Rig, Running, ints};
 
@@ -228,6 +229,23 @@ async fn replies_that_make_no_sense_spoil_nothing() {
     }
     assert_eq!(log.count("mingle: sync with w6@test failed"), 2, "{log}");
     assert_eq!(log.count("all alone"), 0, "{log}");
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_come_faster_than_they_are_read_end_with_the_second() {
+    let rig = mingling();
+    let mut neighbour = Neighbour::open(&rig, "w2@test").await;
+    let began = Instant::now();
+    let (ready, mut awaited) = ready();
+    let lagging = Arc::new(Shim::lagging(rig.transport.clone()));
+    let worker = rig.start_as(lagging, |worker| worker.step(ready));
+    let hello = neighbour.hello().await;
+    for index in 0..1000 {
+        neighbour.answer_as(&format!("n{index}@test"), &hello, &hello.ticket, "{}").await;
+    }
+    awaited.wait().await;
+    assert!(began.elapsed() < 3 * PATIENCE, "{:?}", began.elapsed());
     worker.end(Shutdown::Warm).await.unwrap();
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_broker::{
@@ -21,6 +22,7 @@ pub struct Shim {
 struct Faults {
     forgets: AtomicBool,
     stalls: AtomicBool,
+    lags: AtomicBool,
 }
 
 impl Shim {
@@ -35,6 +37,12 @@ impl Shim {
         let shim = Shim { inner, faults: Arc::default() };
         shim.stall();
         shim
+    }
+
+    /// Takes a while to settle anything.
+    pub fn lagging(inner: MemoryTransport) -> Self {
+        let faults = Faults { lags: true.into(), ..Faults::default() };
+        Shim { inner, faults: Arc::new(faults) }
     }
 
     pub fn stall(&self) {
@@ -138,6 +146,9 @@ impl Session for ShimSession {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), Error> {
+        if self.faults.lags.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         self.inner.settle(settlements).await
     }
 

@@ -51,6 +51,9 @@ pub(super) fn set(config: &mut Config, name: &str, value: &str) -> Result<(), Se
         "task_track_started" => flag(&mut config.task_track_started, value),
         "task_time_limit" => optional(&mut config.task_time_limit, value, values::seconds),
         "task_soft_time_limit" => optional(&mut config.task_soft_time_limit, value, values::seconds),
+        "task_default_rate_limit" => {
+            optional(&mut config.task_default_rate_limit, value, |value| Ok(value.to_owned()))
+        }
         "task_publish_retry" => flag(&mut config.task_publish_retry, value),
         "worker_concurrency" => optional(&mut config.worker_concurrency, value, parsed),
         "worker_prefetch_multiplier" => {
@@ -90,14 +93,8 @@ fn text(to: &mut String, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The words of `celery/utils/serialization.py`, `strtobool`.
 fn flag(to: &mut bool, value: &str) -> Result<(), String> {
-    *to = match value.to_lowercase().as_str() {
-        "true" | "yes" | "1" | "on" => true,
-        "false" | "no" | "0" | "off" => false,
-        _ => return Err(format!("cannot make true or false of {value:?}")),
-    };
-    Ok(())
+    values::strtobool(value).map(|value| *to = value)
 }
 
 fn optional<T>(

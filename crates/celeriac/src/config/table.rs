@@ -66,6 +66,7 @@ table![
     task_track_started,
     task_time_limit,
     task_soft_time_limit,
+    task_default_rate_limit,
     task_publish_retry,
     task_publish_retry_policy,
     task_send_sent_event,
