@@ -203,6 +203,8 @@ fn events_are_dumped_as_celery_dumps_them() {
 const TERMINAL: &str = r#"
 import fcntl, os, pty, signal, struct, subprocess, sys, termios
 
+signal.alarm(120)
+
 def show(end, *words):
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 120, 0, 0))
@@ -241,8 +243,9 @@ fn the_view_gives_the_terminal_back() {
 
 /// Has a task called while the view is open, and revokes and limits it by keys.
 const KEYS: &str = r#"
-import fcntl, os, pty, struct, subprocess, sys, termios
+import fcntl, os, pty, signal, struct, subprocess, sys, termios
 
+signal.alarm(120)
 split = sys.argv.index('--')
 view, call = sys.argv[1:split], sys.argv[split + 1:]
 master, slave = pty.openpty()
