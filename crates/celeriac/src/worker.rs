@@ -5,7 +5,7 @@
 //! use std::sync::Arc;
 //!
 //! use celeriac::worker::{Arguments, BrokerError, Consumer, Step, async_trait};
-//! use celeriac::{App, Value};
+//! use celeriac::{App, Map, Value};
 //!
 //! /// Says that it runs, beside everything else.
 //! struct Greeter;
@@ -21,7 +21,8 @@
 //!     }
 //!
 //!     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), BrokerError> {
-//!         consumer.events().send("custom-greeting", [("text", "hello")].into_iter().collect());
+//!         let fields = Map::from_iter([("text", Value::from("hello"))]);
+//!         consumer.events().send("custom-greeting", fields);
 //!         Ok(())
 //!     }
 //!
