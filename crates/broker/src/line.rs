@@ -35,13 +35,18 @@ impl Line {
     /// # Errors
     /// Those of [`Transport::connect`].
     pub async fn connection(&self) -> Result<Arc<dyn Connection>, Error> {
+        self.ready("").await.map(|(connection, _)| connection)
+    }
+
+    /// The connection, opened if there is none, and whether it has declared what is remembered by this name.
+    async fn ready(&self, name: &str) -> Result<(Arc<dyn Connection>, bool), Error> {
         let mut slot = self.open.lock().await;
         if let Some(open) = &*slot {
-            return Ok(open.connection.clone());
+            return Ok((open.connection.clone(), open.declared.contains(name)));
         }
         let connection = self.transport.connect().await?;
         *slot = Some(Open { connection: connection.clone(), declared: HashSet::new() });
-        Ok(connection)
+        Ok((connection, false))
     }
 
     /// Publishes once. After a loss the next call opens another connection.
@@ -65,10 +70,10 @@ impl Line {
         address: &Address,
         message: Message,
     ) -> Result<Published, Error> {
-        let connection = self.connection().await?;
+        let name = name(needs);
+        let (connection, is_declared) = self.ready(name).await?;
         let published = async {
-            let name = name(needs);
-            if !self.has_declared(&connection, name).await {
+            if !is_declared {
                 connection.declare(needs).await?;
                 self.note_declared(&connection, name).await;
             }
@@ -98,12 +103,6 @@ impl Line {
         if let Some(open) = open {
             open.connection.close().await;
         }
-    }
-
-    async fn has_declared(&self, connection: &Arc<dyn Connection>, name: &str) -> bool {
-        let slot = self.open.lock().await;
-        let open = slot.as_ref().filter(|open| Arc::ptr_eq(&open.connection, connection));
-        open.is_some_and(|open| open.declared.contains(name))
     }
 
     async fn note_declared(&self, connection: &Arc<dyn Connection>, name: &str) {

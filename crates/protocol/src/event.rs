@@ -55,7 +55,7 @@ pub enum EventError {
 impl Event {
     /// The first part of the kind: `task`, `worker` or an application's own.
     pub fn group(&self) -> &str {
-        self.kind.split_once('-').map_or(&*self.kind, |(group, _)| group)
+        group_from(&self.kind)
     }
 
     /// The rest of the kind: `received`, `elect-ack`.
@@ -97,6 +97,11 @@ impl Event {
         let tail = tail.map(|(key, value)| (Cow::Borrowed(key), value));
         Value::Map(head.chain(self.fields).chain(tail).collect())
     }
+}
+
+/// The group of a kind of event (`celery/events/event.py`): `task` of `task-received`.
+pub fn group_from(kind: &str) -> &str {
+    kind.split_once('-').map_or(kind, |(group, _)| group)
 }
 
 /// Whole hours are an integer on the wire.

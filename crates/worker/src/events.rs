@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_broker::{Address, Error, Line, Published, Topology};
-use celeriac_protocol::codec;
-use celeriac_protocol::event::Event;
-use celeriac_protocol::{LamportClock, Map, Message, Value};
+use celeriac_protocol::event::{Event, group_from};
+use celeriac_protocol::{LamportClock, Map, Value};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -138,7 +137,7 @@ impl Dispatcher {
     /// Sends an event soon, together with others; kept, within bounds, while the broker is away.
     pub fn send(&self, kind: impl Into<Cow<'static, str>>, fields: Map) {
         let kind = kind.into();
-        if self.sends(group(&kind)) {
+        if self.sends(group_from(&kind)) {
             self.push(self.event(kind, fields));
         }
     }
@@ -177,7 +176,7 @@ impl Dispatcher {
         fields: Map,
         mandatory: bool,
     ) -> Result<Published, Error> {
-        if !self.sends(group(&kind)) {
+        if !self.sends(group_from(&kind)) {
             return Ok(Published::Accepted);
         }
         let event = self.event(kind, fields);
@@ -283,9 +282,8 @@ impl Dispatcher {
     }
 
     async fn transmit(&self, routing_key: &str, body: Value, mandatory: bool) -> Result<Published, Error> {
-        let headers = Map::from_iter([("hostname", Value::from(&*self.hostname))]);
-        let message = match codec::encode(&body, self.settings.serializer, None) {
-            Ok(body) => Message::transient(headers, body),
+        let message = match self.settings.message(&self.hostname, &body) {
+            Ok(message) => message,
             Err(error) => {
                 tracing::error!("an event cannot be encoded: {error}");
                 return Ok(Published::Accepted);
@@ -298,10 +296,6 @@ impl Dispatcher {
     fn buffer(&self) -> MutexGuard<'_, VecDeque<Event>> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn group(kind: &str) -> &str {
-    kind.split_once('-').map_or(kind, |(group, _)| group)
 }
 
 /// Gives the last events a while to leave.

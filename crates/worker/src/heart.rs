@@ -87,7 +87,7 @@ async fn beat(consumer: &Consumer, input: Input) -> Result<Option<Published>, Er
 
 fn load(consumer: &Consumer) -> Load {
     Load {
-        active: consumer.requests.at(Stage::Active).len() as u64,
+        active: consumer.requests.count(Stage::Active) as u64,
         processed: consumer.counters.started.value(),
         loadavg: loadavg().unwrap_or_default(),
     }

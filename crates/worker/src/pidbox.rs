@@ -152,6 +152,15 @@ impl EventSettings {
         exchange(Exchange::new(&self.exchange, ExchangeKind::Topic))
     }
 
+    /// A message of this node: one event, or a list of them.
+    ///
+    /// # Errors
+    /// When the serializer cannot hold it.
+    pub fn message(&self, hostname: &str, body: &Value) -> Result<Message, codec::EncodeError> {
+        let headers = Map::from_iter([("hostname", Value::from(hostname))]);
+        Ok(Message::transient(headers, codec::encode(body, self.serializer, None)?))
+    }
+
     /// A queue of the listener of this id, for events whose routing keys fit.
     pub fn listener(&self, id: &str, routing_key: &str) -> Topology {
         let name = format!("{}.{id}", self.queue.name);

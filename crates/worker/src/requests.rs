@@ -23,6 +23,11 @@ impl Requests {
         self.lock().get(id).map(|entry| entry.0.clone())
     }
 
+    /// How many are at a stage.
+    pub(crate) fn count(&self, stage: Stage) -> usize {
+        self.lock().iter().filter(|entry| entry.0.progress.stage() == stage).count()
+    }
+
     /// All that are at a stage, in no order.
     pub(crate) fn at(&self, stage: Stage) -> Vec<Arc<Facts>> {
         let requests = self.lock();

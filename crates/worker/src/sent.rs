@@ -2,7 +2,7 @@
 
 use celeriac_broker::{Address, Line};
 use celeriac_protocol::event::Event;
-use celeriac_protocol::{LamportClock, Map, Message, TaskHeaders, Value, codec, time};
+use celeriac_protocol::{LamportClock, Map, TaskHeaders, Value, time};
 use chrono::{DateTime, Utc};
 
 use crate::pidbox::EventSettings;
@@ -47,12 +47,10 @@ pub(crate) async fn publish(
         timestamp: now(),
         fields,
     };
-    let headers = Map::from_iter([("hostname", Value::from(origin))]);
     let address = Address::exchange(&settings.exchange, event.routing_key());
-    let published = match codec::encode(&event.into_value(), settings.serializer, None) {
-        Ok(body) => {
-            let sent =
-                line.publish_to(&settings.topology(), &address, Message::transient(headers, body)).await;
+    let published = match settings.message(origin, &event.into_value()) {
+        Ok(message) => {
+            let sent = line.publish_to(&settings.topology(), &address, message).await;
             sent.map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),
