@@ -1,12 +1,12 @@
 //! Our state beside Celery's, fed with the same events.
 
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use celeriac_cluster::state::{State, Task};
 use celeriac_protocol::codec::{self, Accept, Serializer};
 use celeriac_protocol::{EncodedBody, Event, Map, Value};
+use celeriac_testkit::Python;
 
 /// xorshift64: the same events in every run.
 struct Random(u64);
@@ -196,7 +196,7 @@ fn as_dict(state: &State, task: &Task) -> Map {
 fn ask(question: &Value) -> Vec<Value> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/state.py");
     let mut python =
-        Command::new(interpreter()).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        Python::find().command().arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let question = codec::encode(question, Serializer::Json, None).unwrap();
     python.stdin.take().unwrap().write_all(&question.data).unwrap();
     let output = python.wait_with_output().unwrap();
@@ -205,16 +205,6 @@ fn ask(question: &Value) -> Vec<Value> {
         Value::List(answers) => answers,
         other => panic!("{other:?}"),
     }
-}
-
-/// A Python that has Celery.
-fn interpreter() -> PathBuf {
-    if let Some(path) = std::env::var_os("CELERIAC_TEST_PYTHON") {
-        return path.into();
-    }
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.venv/bin/python"));
-    assert!(path.exists(), "no Python with Celery: run `cargo xtask test`, or set CELERIAC_TEST_PYTHON");
-    path
 }
 
 fn decode(json: &[u8]) -> Value {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use celeriac_protocol::codec::{self, Compression, Serializer};
 use celeriac_protocol::{
     Body, Embed, EncodedBody, Map, Message, Properties, Signature, TaskHeaders, TaskMessage, Value, repr,
 };
+use celeriac_testkit::Python;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -71,16 +72,6 @@ fn request<'a>(op: &'a str, serializer: Serializer, compression: Option<Compress
     Request { op, body: None, headers: None, protocol: None, serializer: serializer.name(), compress }
 }
 
-/// A Python that has Celery.
-fn interpreter() -> PathBuf {
-    if let Some(path) = std::env::var_os("CELERIAC_TEST_PYTHON") {
-        return path.into();
-    }
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.venv/bin/python"));
-    assert!(path.exists(), "no Python with Celery: run `cargo xtask test`, or set CELERIAC_TEST_PYTHON");
-    path
-}
-
 fn ask(requests: &[Request<'_>]) -> Vec<Answer> {
     let answers: Vec<Answer> = ask_script("interop.py", requests);
     assert_eq!(answers.len(), requests.len());
@@ -91,7 +82,7 @@ fn ask(requests: &[Request<'_>]) -> Vec<Answer> {
 pub fn ask_script<Q: Serialize + ?Sized, A: DeserializeOwned>(script: &str, question: &Q) -> A {
     let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).join(script);
     let mut python =
-        Command::new(interpreter()).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        Python::find().command().arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let question = serde_json::to_vec(question).unwrap();
     python.stdin.take().unwrap().write_all(&question).unwrap();
     let output = python.wait_with_output().unwrap();
