@@ -2,7 +2,7 @@
 
 use amqprs::{BasicProperties, ByteArray, FieldArray, FieldName, FieldTable, FieldValue};
 use bytes::Bytes;
-use celeriac_broker::Error;
+use celeriac_broker::{Error, Offset, Subscription};
 use celeriac_protocol::{Map, Message, Properties, Value};
 
 /// Tables in tables deeper than this are cut: nothing that Celery sends comes near.
@@ -170,6 +170,20 @@ pub(crate) fn queue_arguments(queue: &celeriac_broker::Queue) -> Result<FieldTab
     if let Some(key) = &queue.dead_letter_routing_key {
         map.insert("x-dead-letter-routing-key", key.as_str());
     }
+    table(&map, 0)
+}
+
+/// The arguments of a consumer (RabbitMQ's, of streams).
+pub(crate) fn consumer_arguments(subscription: &Subscription) -> Result<FieldTable, Error> {
+    let offset = match subscription.offset {
+        None => return Ok(FieldTable::new()),
+        Some(Offset::First) => "first".to_owned(),
+        Some(Offset::Last) => "last".to_owned(),
+        Some(Offset::Next) => "next".to_owned(),
+        Some(Offset::Ago(time)) => format!("{}s", time.as_secs() + u64::from(time.subsec_nanos() > 0)),
+    };
+    let mut map = Map::new();
+    map.insert("x-stream-offset", offset);
     table(&map, 0)
 }
 

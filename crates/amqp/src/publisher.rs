@@ -58,13 +58,15 @@ impl Pending {
 
     /// Nothing more comes. A channel that is closed because of one message loses the others with it.
     fn close(&mut self, error: Error) {
-        let others = match &error {
-            Error::NotFound(reason) => Error::Lost(format!("another message was refused: {reason}")),
-            error => error.clone(),
+        let reason = match &error {
+            Error::NotFound(reason) | Error::AccessRefused { reason, .. } => Some(reason),
+            _ => None,
         };
+        let others = reason.map(|reason| Error::Lost(format!("another message was refused: {reason}")));
+        let others = others.unwrap_or_else(|| error.clone());
         for (_, waiter) in std::mem::take(&mut self.waiting) {
-            let name = format!("'{}'", waiter.exchange);
-            let is_meant = matches!(&error, Error::NotFound(reason) if reason.contains(&name));
+            let name = if waiter.exchange.is_empty() { "amq.default" } else { &waiter.exchange };
+            let is_meant = reason.is_some_and(|reason| reason.contains(&format!("exchange '{name}'")));
             let _ = waiter.sender.send(Err(if is_meant { error.clone() } else { others.clone() }));
         }
         self.closed.get_or_insert(others);
@@ -107,7 +109,7 @@ impl Publisher {
         .await
     }
 
-    /// Whether the broker closed the channel (which it does when the exchange does not exist).
+    /// Whether the broker closed the channel (which it does when the exchange does not exist, or may not be written to).
     pub(crate) fn is_closed(&self) -> bool {
         self.pending.lock().closed.is_some() || !self.channel.is_open()
     }

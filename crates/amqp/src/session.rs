@@ -97,6 +97,7 @@ impl AmqpSession {
         let tag = format!("celeriac-{}", self.next_tag.fetch_add(1, Ordering::Relaxed));
         let mut arguments = BasicConsumeArguments::new(&subscription.queue, &tag);
         arguments.exclusive(subscription.exclusive).auto_ack(subscription.no_ack);
+        arguments.arguments(convert::consumer_arguments(subscription)?);
         let slot = self.channel.lock().await;
         let channel = open(&slot)?;
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -107,6 +107,7 @@ impl Transport for AmqpTransport {
             expiry: true,
             dead_letters: true,
             quorum_queues: true,
+            streams: true,
             durable: true,
         }
     }

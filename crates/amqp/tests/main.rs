@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod access;
 mod losses;
 mod quorum;
+mod streams;
 mod tls;
 
 use std::sync::Arc;

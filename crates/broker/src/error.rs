@@ -9,7 +9,8 @@ pub enum Error {
         /// What the system or the broker said.
         reason: String,
     },
-    /// The broker refused user, password or virtual host; trying again will not help.
+    /// The broker refused user, password or virtual host, or the right to one queue or exchange; trying again will not
+    /// help. A connection that is open stays so.
     #[error("access to {broker} was refused: {reason}")]
     AccessRefused {
         /// The broker's URL, without its password.

@@ -27,7 +27,7 @@ pub use line::Line;
 pub use memory::MemoryTransport;
 pub use topology::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Topology};
 pub use transport::{
-    Address, Capabilities, Connection, Delivery, Event, Inbox, Prefetch, Published, Session, Settlement,
-    Subscription, Transport,
+    Address, Capabilities, Connection, Delivery, Event, Inbox, Offset, Prefetch, Published, Session,
+    Settlement, Subscription, Transport,
 };
 pub use url::BrokerUrl;

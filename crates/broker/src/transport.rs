@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_protocol::Message;
@@ -37,6 +38,8 @@ pub struct Capabilities {
     pub dead_letters: bool,
     /// Replicated queues.
     pub quorum_queues: bool,
+    /// Queues that keep what was read, for others to read from an [`Offset`] on.
+    pub streams: bool,
     /// What is kept survives the end of every process that uses it.
     pub durable: bool,
 }
@@ -50,7 +53,8 @@ pub trait Connection: Send + Sync {
     /// Declares what is missing: exchanges, queues, bindings, in that order. What exists alike is left alone.
     ///
     /// # Errors
-    /// [`Error::Precondition`] when something exists with other arguments, [`Error::Lost`].
+    /// [`Error::Precondition`] when something exists with other arguments, [`Error::AccessRefused`] when it may not be
+    /// declared or is exclusive elsewhere, [`Error::Lost`].
     async fn declare(&self, topology: &Topology) -> Result<(), Error>;
 
     /// Publishes a message and waits until the broker has taken it over (a confirm, a commit). Calls that are
@@ -58,7 +62,8 @@ pub trait Connection: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Lost`]: it may or may not have arrived. [`Error::NotAccepted`], [`Error::Storage`]: it did not.
-    /// [`Error::NotFound`]: there is no such exchange; some brokers tell that as a loss.
+    /// [`Error::NotFound`]: there is no such exchange. [`Error::AccessRefused`]: it may not be written to. Messages that
+    /// are under way beside such a one may be told as a loss.
     async fn publish(&self, address: &Address, message: Message) -> Result<Published, Error>;
 
     /// Opens a session that consumes. Its deliveries come out of the inbox, at most `prefetch` of them unsettled.
@@ -106,7 +111,8 @@ pub trait Session: Send + Sync {
     /// Starts to consume a queue. Subscribing to a queue twice changes nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::AccessRefused`] (exclusive elsewhere), [`Error::Lost`].
+    /// [`Error::NotFound`], [`Error::AccessRefused`] (exclusive elsewhere), [`Error::Unsupported`] (an offset, of a
+    /// broker without streams), [`Error::Lost`].
     async fn subscribe(&self, subscription: &Subscription) -> Result<(), Error>;
 
     /// Stops consuming a queue; what was delivered from it stays ours to settle, and a few deliveries that were
@@ -201,12 +207,29 @@ pub struct Subscription {
     pub exclusive: bool,
     /// The broker forgets a message as it delivers it: nothing is to be settled.
     pub no_ack: bool,
+    /// Where to start in a [stream](crate::QueueKind::Stream), which is consumed in a session with a prefetch count and
+    /// with settlements, else the broker refuses; other queues have none.
+    pub offset: Option<Offset>,
+}
+
+/// Where the consumption of a stream starts. Messages lie in chunks there, of which only whole ones are read: a few that
+/// are older may come first, after [`Last`](Offset::Last) and [`Ago`](Offset::Ago).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offset {
+    /// At the oldest message that is kept.
+    First,
+    /// At the newest chunk.
+    Last,
+    /// At what is published from now on.
+    Next,
+    /// At what was published so long ago, in whole seconds, rounded up.
+    Ago(Duration),
 }
 
 impl Subscription {
-    /// Shared, with settlements.
+    /// Shared, with settlements, of a queue that is no stream.
     pub fn new(queue: impl Into<String>) -> Self {
-        Subscription { queue: queue.into(), exclusive: false, no_ack: false }
+        Subscription { queue: queue.into(), exclusive: false, no_ack: false, offset: None }
     }
 }
 

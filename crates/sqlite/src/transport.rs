@@ -86,6 +86,7 @@ impl Transport for SqliteTransport {
             expiry: true,
             dead_letters: true,
             quorum_queues: false,
+            streams: false,
             durable: true,
         }
     }

@@ -2,7 +2,10 @@
 
 use super::Fixture;
 use super::support::*;
-use crate::{Binding, Error, Exchange, ExchangeKind, Prefetch, Queue, Topology};
+use crate::{
+    Binding, Error, Exchange, ExchangeKind, Offset, Prefetch, Queue, QueueKind, Settlement, Subscription,
+    Topology,
+};
 
 /// A topology that exists alike is left alone, with its messages.
 pub async fn twice_is_once(fixture: &impl Fixture) {
@@ -43,13 +46,39 @@ pub async fn what_is_missing_is_told(fixture: &impl Fixture) {
     assert!(matches!(result, Err(Error::NotFound(_))), "{result:?}");
     connection.delete_queue(&missing).await.unwrap();
     let (session, _inbox) = connection.open_session(Prefetch::Session(1)).await.unwrap();
-    let result = session.subscribe(&crate::Subscription::new(&missing)).await;
+    let result = session.subscribe(&Subscription::new(&missing)).await;
     assert!(matches!(result, Err(Error::NotFound(_))), "{result:?}");
     let [queue] = queues(fixture, &connection, ["q"]).await;
     let bindings = vec![Binding::new(&queue, &missing, "key")];
     let result = connection.declare(&Topology { bindings, ..Topology::default() }).await;
     assert!(matches!(result, Err(Error::NotFound(_))), "{result:?}");
     send(&connection, &queue, 1).await;
+}
+
+/// A stream is read by each from where he starts; where there are none, that is told.
+pub async fn streams(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let name = fixture.name("q");
+    let stream = vec![Queue { kind: QueueKind::Stream, ..Queue::new(&name) }];
+    let declared = connection.declare(&Topology { queues: stream, ..Topology::default() }).await;
+    let from_first = |queue: &str| Subscription { offset: Some(Offset::First), ..Subscription::new(queue) };
+    let (session, inbox) = connection.open_session(Prefetch::Queue(10)).await.unwrap();
+    if !fixture.transport().capabilities().streams {
+        assert!(matches!(declared, Err(Error::Unsupported { .. })), "{declared:?}");
+        let [queue] = queues(fixture, &connection, ["classic"]).await;
+        let result = session.subscribe(&from_first(&queue)).await;
+        assert!(matches!(result, Err(Error::Unsupported { .. })), "{result:?}");
+        return send(&connection, &queue, 1).await;
+    }
+    declared.unwrap();
+    send(&connection, &name, 1).await;
+    session.subscribe(&from_first(&name)).await.unwrap();
+    let mut consumer = Consumer { session, inbox };
+    let tag = consumer.next().await.tag;
+    consumer.settle(&[Settlement::Ack(tag)]).await;
+    let (session, inbox) = connection.open_session(Prefetch::Queue(10)).await.unwrap();
+    session.subscribe(&from_first(&name)).await.unwrap();
+    assert_eq!(Consumer { session, inbox }.bodies(1).await, ["1"]);
 }
 
 /// Bindings are listed where the broker can, and go with their queue.
@@ -77,7 +106,7 @@ pub async fn exclusive_goes_with_its_connection(fixture: &impl Fixture) {
     send(&other, &name, 1).await;
     assert_eq!(consumer.bodies(1).await, ["1"]);
     let (session, _inbox) = other.open_session(Prefetch::Session(1)).await.unwrap();
-    assert!(session.subscribe(&crate::Subscription::new(&name)).await.is_err());
+    assert!(session.subscribe(&Subscription::new(&name)).await.is_err());
     assert!(other.declare(&Topology { queues: vec![queue.clone()], ..Topology::default() }).await.is_err());
     owner.close().await;
     until_gone(&other, &name).await;

@@ -44,7 +44,7 @@ macro_rules! conformance_suite {
     ($fixture:expr) => {
         $crate::conformance_suite! { @expand $fixture;
             content: headers_of_every_type, every_property, bodies_of_every_size;
-            declaring: twice_is_once, other_arguments_are_refused, what_is_missing_is_told, bindings_are_listed,
+            declaring: twice_is_once, other_arguments_are_refused, what_is_missing_is_told, bindings_are_listed, streams,
                 exclusive_goes_with_its_connection, auto_delete_goes_with_its_last_consumer;
             expiry: a_message_expires, a_queue_s_messages_expire, an_unused_queue_expires;
             lifecycle: close_is_idempotent, a_closed_session_gives_back, a_closed_connection_gives_back,
@@ -53,7 +53,7 @@ macro_rules! conformance_suite {
             load: concurrent_publishers_lose_nothing, ten_thousand_arrive_once, order_is_kept, ping_pong,
                 hasty_sessions_lose_nothing;
             prefetch: of_a_session, of_a_queue, unlimited, changed_later;
-            routing: by_the_default_exchange, direct, topic, fanout, once_a_queue, mandatory;
+            routing: by_the_default_exchange, direct, topic, fanout, once_a_queue, mandatory, mailboxes;
             settling: acks_are_final, ack_through_several_queues, requeued_comes_again, rejected_is_gone,
                 rejected_goes_to_the_dead_letter_exchange, nonsense_is_harmless, purge_counts, priorities;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Fixture;
 use super::support::*;
-use crate::{Address, Binding, Connection, Exchange, ExchangeKind, Prefetch, Published, Topology};
+use crate::{Address, Binding, Connection, Exchange, ExchangeKind, Prefetch, Published, Queue, Topology};
 
 /// The routing key is the queue's name.
 pub async fn by_the_default_exchange(fixture: &impl Fixture) {
@@ -87,6 +87,59 @@ pub async fn mandatory(fixture: &impl Fixture) {
     let missing = connection.publish(&Address::exchange(fixture.name("none"), "red"), message("m")).await;
     assert!(missing.is_err(), "{missing:?}");
     assert_eq!(publish(Address::exchange(&x, "red").mandatory()).await, Published::Accepted);
+}
+
+/// A mailbox under several keys of a topic exchange: what it was bound to is returned once its consumer is gone, or its
+/// connection, and reaches the next that binds the same.
+pub async fn mailboxes(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let exchange = fixture.name("x");
+    let mailbox = |name: &str, keys: &[&str]| Topology {
+        exchanges: vec![Exchange::new(&exchange, ExchangeKind::Topic)],
+        queues: vec![mailbox(&fixture.name(name))],
+        bindings: keys.iter().map(|key| Binding::new(fixture.name(name), &exchange, *key)).collect(),
+    };
+    let ask = async |key: &str| {
+        let address = Address::exchange(&exchange, key).mandatory();
+        connection.publish(&address, message(key)).await.unwrap()
+    };
+    let (first, second) = (fixture.name("first"), fixture.name("second"));
+    connection.declare(&mailbox("first", &["beat", "change", "node.1"])).await.unwrap();
+    assert_eq!(ask("lead").await, Published::Returned);
+    let mut reader = Consumer::new(&connection, Prefetch::Queue(10), &[&first]).await;
+    // One more key while it is read.
+    connection.declare(&mailbox("first", &["lead"])).await.unwrap();
+    for key in ["node.1", "lead", "beat", "change"] {
+        assert_eq!(ask(key).await, Published::Accepted, "{key}");
+    }
+    for key in ["node.2", "node", "node.1.x", "beats", ""] {
+        assert_eq!(ask(key).await, Published::Returned, "{key}");
+    }
+    assert_eq!(reader.bodies(4).await, ["node.1", "lead", "beat", "change"]);
+    reader.session.unsubscribe(&first).await.unwrap();
+    until_gone(&connection, &first).await;
+    assert_eq!(ask("lead").await, Published::Returned);
+
+    let owner = connect(fixture).await;
+    owner.declare(&mailbox("second", &["beat", "lead"])).await.unwrap();
+    let mut reader = Consumer::new(&owner, Prefetch::Queue(10), &[&second]).await;
+    assert_eq!(ask("lead").await, Published::Accepted);
+    assert_eq!(reader.bodies(1).await, ["lead"]);
+    // Without a word, as when a process dies.
+    drop((reader, owner));
+    until_gone(&connection, &second).await;
+    assert_eq!(ask("lead").await, Published::Returned);
+
+    connection.declare(&mailbox("first", &["lead"])).await.unwrap();
+    let mut reader = Consumer::new(&connection, Prefetch::Queue(10), &[&first]).await;
+    assert_eq!(ask("beat").await, Published::Returned);
+    assert_eq!(ask("lead").await, Published::Accepted);
+    assert_eq!(reader.bodies(1).await, ["lead"]);
+}
+
+/// A queue of one reader, which goes with him.
+fn mailbox(name: &str) -> Queue {
+    Queue { durable: false, exclusive: true, auto_delete: true, ..Queue::new(name) }
 }
 
 async fn ground<const N: usize>(

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::consumers::SessionState;
 use super::queue::{Entry, QueueState};
 use crate::death::{Death, DeathReason};
-use crate::{Address, Binding, Error, Event, Exchange, ExchangeKind, Published, Topology};
+use crate::{Address, Binding, Error, Event, Exchange, ExchangeKind, Published, QueueKind, Topology};
 
 /// A broker in this process: one lock around all of its state.
 #[derive(Default)]
@@ -123,6 +123,9 @@ impl State {
     }
 
     fn declare_queue(&mut self, connection: u64, queue: &crate::Queue) -> Result<(), Error> {
+        if queue.kind == QueueKind::Stream {
+            return Err(Error::Unsupported { transport: "memory", what: "keep a stream" });
+        }
         let now = Instant::now();
         if let Some(known) = self.queues.get_mut(queue.name.as_str()) {
             if known.owner.is_some_and(|owner| owner != connection) {

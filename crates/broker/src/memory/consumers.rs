@@ -98,6 +98,9 @@ impl SessionState {
 
 impl State {
     pub fn subscribe(&mut self, id: u64, subscription: &Subscription) -> Result<(), Error> {
+        if subscription.offset.is_some() {
+            return Err(Error::Unsupported { transport: "memory", what: "start at an offset" });
+        }
         let name = subscription.queue.as_str();
         let session = self.sessions.get_mut(&id).ok_or_else(session_closed)?;
         let Some((name, _)) = self.queues.get_key_value(name) else {

@@ -91,6 +91,7 @@ impl Transport for MemoryTransport {
             expiry: true,
             dead_letters: true,
             quorum_queues: false,
+            streams: false,
             durable: false,
         }
     }

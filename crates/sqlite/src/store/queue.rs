@@ -71,6 +71,9 @@ impl Tx<'_> {
     }
 
     pub fn subscribe(&mut self, session: u64, subscription: &Subscription) -> Result<(), Fault> {
+        if subscription.offset.is_some() {
+            return Err(Error::Unsupported { transport: "sqlite", what: "start at an offset" }.into());
+        }
         self.sessions.find(session)?;
         let name = subscription.queue.as_str();
         let id = self.queue_id(name)?;
