@@ -55,21 +55,13 @@ impl Revoked {
     /// A known id keeps its stamp: what peers repeat to each other must not live for ever. Refused are ids that are
     /// empty or longer than 1 kB, times that are no time, and, in a full set, what is older than all in it.
     pub fn add(&mut self, id: &str, now: f64) -> bool {
-        let Some(stamp) = Stamp::new(now) else { return false };
-        self.purge(now);
-        if id.is_empty() || id.len() > MAX_ID || self.contains(id) {
-            return false;
-        }
-        let entry = (stamp, Arc::from(id));
-        if self.len() >= self.limit && self.by_age.first().is_none_or(|oldest| entry < *oldest) {
-            return false;
-        }
-        self.stamps.insert(entry.1.clone(), stamp);
-        self.by_age.insert(entry);
-        if self.len() > self.limit {
-            self.pop();
-        }
-        true
+        self.insert(id, now, now)
+    }
+
+    /// Adds an id that was revoked `age` seconds ago, as [`add`](Revoked::add) does; returns whether it was new and is
+    /// kept. One that has expired is refused, and an age that is no time.
+    pub fn add_aged(&mut self, id: &str, age: f64, now: f64) -> bool {
+        (0.0..self.expires).contains(&age) && self.insert(id, now - age, now)
     }
 
     /// Revokes an id now; one that is revoked already is so for the whole time again.
@@ -83,6 +75,16 @@ impl Revoked {
     /// Whether an id is revoked.
     pub fn contains(&self, id: &str) -> bool {
         self.stamps.contains_key(id)
+    }
+
+    /// When an id was revoked, in seconds since 1970.
+    pub fn stamp(&self, id: &str) -> Option<f64> {
+        self.stamps.get(id).map(|stamp| stamp.seconds())
+    }
+
+    /// For how long an id is kept, in seconds.
+    pub fn expires(&self) -> f64 {
+        self.expires
     }
 
     /// How many ids there are.
@@ -105,6 +107,24 @@ impl Revoked {
     /// The ids and their stamps, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, f64)> + ExactSizeIterator {
         self.by_age.iter().map(|(stamp, id)| (&**id, stamp.seconds()))
+    }
+
+    fn insert(&mut self, id: &str, stamp: f64, now: f64) -> bool {
+        let Some(stamp) = Stamp::new(stamp) else { return false };
+        self.purge(now);
+        if id.is_empty() || id.len() > MAX_ID || self.contains(id) {
+            return false;
+        }
+        let entry = (stamp, Arc::from(id));
+        if self.len() >= self.limit && self.by_age.first().is_none_or(|oldest| entry < *oldest) {
+            return false;
+        }
+        self.stamps.insert(entry.1.clone(), stamp);
+        self.by_age.insert(entry);
+        if self.len() > self.limit {
+            self.pop();
+        }
+        true
     }
 
     fn pop(&mut self) {

@@ -192,8 +192,9 @@ fn python_agrees() {
     for ([hostname, pattern, matcher], expected) in questions.iter().zip(answer.matches) {
         assert_eq!(matches(hostname, pattern, matcher), expected, "{matcher} {pattern}");
     }
+    let theirs = COMMANDS.iter().filter(|command| !command.own);
     let ours: BTreeMap<String, Meta> =
-        COMMANDS.iter().map(|command| (command.name.to_owned(), meta(command))).collect();
+        theirs.map(|command| (command.name.to_owned(), meta(command))).collect();
     assert_eq!(ours, answer.commands);
 }
 

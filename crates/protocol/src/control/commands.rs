@@ -1,4 +1,5 @@
-//! The commands that every Celery worker answers (`celery/worker/control.py`, the same in 5.6 and 5.7).
+//! The commands that every Celery worker answers (`celery/worker/control.py`, the same in 5.6 and 5.7), and one of
+//! celeriac's own.
 
 use Kind::{Control, Inspect};
 use Type::{Bool, Float, Int, Str};
@@ -22,6 +23,8 @@ pub struct Command {
     pub help: &'static str,
     /// Whether it is listed.
     pub visible: bool,
+    /// Whether celeriac's workers alone know it.
+    pub own: bool,
 }
 
 /// Whether a command asks or changes: `celery inspect`, `celery control`.
@@ -52,7 +55,8 @@ pub fn find(name: &str) -> Option<&'static Command> {
 }
 
 const fn command(kind: Kind, name: &'static str, help: &'static str) -> Command {
-    Command { name, alias: None, kind, args: &[], variadic: None, signature: "", help, visible: true }
+    let (alias, args, variadic) = (None, &[], None);
+    Command { name, alias, kind, args, variadic, signature: "", help, visible: true, own: false }
 }
 
 const fn inspect(name: &'static str, help: &'static str) -> Command {
@@ -68,6 +72,10 @@ pub const COMMANDS: &[Command] = &[
     Command { alias: Some("dump_active"), ..inspect("active", "Show the tasks that run now.") },
     inspect("active_queues", "Show the queues that the workers consume from."),
     inspect("clock", "Show the value of the logical clock."),
+    Command {
+        own: true,
+        ..inspect("cluster", "Show who leads the cluster, who watches it, and who is in it.")
+    },
     Command {
         alias: Some("dump_conf"),
         args: &[("with_defaults", Bool)],
