@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,12 +14,13 @@ use crate::{AmqpProbe, RabbitMq};
 /// guest:guest
 const CREDENTIALS: &str = "Z3Vlc3Q6Z3Vlc3Q=";
 
-/// A virtual host of one test's own, deleted with all its queues at drop.
+/// A virtual host of one test's own, deleted with all its queues and users at drop.
 #[derive(Debug)]
 pub struct Vhost {
     name: String,
     amqp: u16,
     management: u16,
+    users: Mutex<Vec<String>>,
 }
 
 /// A queue, counted by the broker itself at the moment of the question, unlike the management API's figures.
@@ -46,7 +48,8 @@ impl Vhost {
     /// # Panics
     /// When the management API does not answer or refuses.
     pub fn named(server: &RabbitMq, name: &str) -> Self {
-        let vhost = Self { name: name.to_owned(), amqp: server.port(), management: server.management_port() };
+        let (amqp, management) = (server.port(), server.management_port());
+        let vhost = Self { name: name.to_owned(), amqp, management, users: Mutex::default() };
         request(vhost.management, "PUT", &format!("vhosts/{name}"), None);
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
         request(vhost.management, "PUT", &format!("permissions/{name}/guest"), Some(&all));
@@ -61,6 +64,23 @@ impl Vhost {
     /// Its broker URL.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/{}", self.amqp, self.name)
+    }
+
+    /// The broker URL of a new user, who may configure, write and read what these regular expressions match: of names of
+    /// exchanges and queues.
+    ///
+    /// # Panics
+    /// When the management API does not answer or refuses.
+    pub fn user(&self, configure: &str, write: &str, read: &str) -> String {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let user = format!("{}-user-{}", self.name, users.len());
+        let known = json!({"password": "secret", "tags": ""});
+        request(self.management, "PUT", &format!("users/{user}"), Some(&known));
+        let may = json!({"configure": configure, "write": write, "read": read});
+        request(self.management, "PUT", &format!("permissions/{}/{user}", self.name), Some(&may));
+        let url = format!("amqp://{user}:secret@127.0.0.1:{}/{}", self.amqp, self.name);
+        users.push(user);
+        url
     }
 
     /// A queue's exact depth, or `None` when there is no such queue.
@@ -94,7 +114,11 @@ impl Vhost {
 
 impl Drop for Vhost {
     fn drop(&mut self) {
+        let users = self.users.get_mut().unwrap_or_else(PoisonError::into_inner);
         // The server may be stopped by now.
+        for user in users {
+            let _ = call(self.management, "DELETE", &format!("users/{user}"), None);
+        }
         let _ = call(self.management, "DELETE", &format!("vhosts/{}", self.name), None);
     }
 }
@@ -112,14 +136,20 @@ pub(crate) fn request(port: u16, method: &str, path: &str, body: Option<&Value>)
     }
 }
 
-/// One request: the status and the JSON of the answer. HTTP 1.0, so that the answer ends with the connection.
+/// One request: the status and the JSON of the answer.
 pub(crate) fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> io::Result<(u16, Value)> {
+    let (status, body) = http(port, method, &format!("api/{path}"), body)?;
+    Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
+}
+
+/// One request: the status and the answer's body. HTTP 1.0, so that the answer ends with the connection.
+pub(crate) fn http(port: u16, method: &str, path: &str, body: Option<&Value>) -> io::Result<(u16, String)> {
     let body = body.map(Value::to_string).unwrap_or_default();
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     write!(
         stream,
-        "{method} /api/{path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Basic {CREDENTIALS}\r\n\
+        "{method} /{path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Basic {CREDENTIALS}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
@@ -128,7 +158,7 @@ pub(crate) fn call(port: u16, method: &str, path: &str, body: Option<&Value>) ->
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((status.ok_or(io::ErrorKind::InvalidData)?, serde_json::from_str(body).unwrap_or(Value::Null)))
+    Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
 }
 
 pub(crate) fn percent_encoded(text: &str) -> String {

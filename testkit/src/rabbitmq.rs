@@ -1,4 +1,4 @@
-//! A RabbitMQ server with its management plugin.
+//! A RabbitMQ server with its management plugin, or with counters alone.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::management::{call, request};
-use crate::{Process, Signal, TempDir, Tls, Vhost, eventually, free_port};
+use crate::management::{http, request};
+use crate::{Process, Signal, TempDir, Tls, Totals, Vhost, eventually, free_port};
 
 /// Debian's wrapper would switch users and lower limits; this script does neither.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -20,6 +20,7 @@ const START_DEADLINE: Duration = Duration::from_secs(180);
 pub struct RabbitMq {
     port: u16,
     management: u16,
+    counted: bool,
     tls: Option<(u16, Tls)>,
     node: Option<Node>,
 }
@@ -40,17 +41,23 @@ impl RabbitMq {
     /// # Panics
     /// When RabbitMQ is not installed or does not start.
     pub fn start() -> Self {
-        Self::launch(None)
+        Self::launch(None, false)
+    }
+
+    /// Like [`start`](Self::start), without the management plugin: its statistics weigh on thousands of channels.
+    /// [`totals`](Self::totals) is all there is to ask; there is no virtual host but the default one.
+    pub fn start_counted() -> Self {
+        Self::launch(None, true)
     }
 
     /// Like [`start`](Self::start), with a TLS listener beside the plain one.
     pub fn start_with_tls() -> Self {
-        Self::launch(Some((free_port(), Tls::generate())))
+        Self::launch(Some((free_port(), Tls::generate())), false)
     }
 
     /// The server that listens on these ports of 127.0.0.1; it cannot be stopped through this handle.
     pub(crate) fn at(port: u16, management: u16) -> Self {
-        Self { port, management, tls: None, node: None }
+        Self { port, management, counted: false, tls: None, node: None }
     }
 
     /// The AMQP port.
@@ -99,6 +106,17 @@ impl RabbitMq {
         request(self.management, "DELETE", path, None);
     }
 
+    /// What has passed through the server, and what it holds.
+    ///
+    /// # Panics
+    /// On a server that was not made by [`start_counted`](Self::start_counted).
+    pub fn totals(&self) -> Totals {
+        match http(self.management, "GET", "metrics", None) {
+            Ok((200, text)) => Totals::read(&text),
+            other => panic!("GET /metrics: {other:?}"),
+        }
+    }
+
     /// The Erlang VM's process id.
     ///
     /// # Panics
@@ -135,7 +153,7 @@ impl RabbitMq {
         self.wait_until_ready();
     }
 
-    fn launch(tls: Option<(u16, Tls)>) -> Self {
+    fn launch(tls: Option<(u16, Tls)>, counted: bool) -> Self {
         let (port, management, epmd_port) = (free_port(), free_port(), free_port());
         let mut epmd = Command::new("epmd");
         epmd.args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()]);
@@ -149,12 +167,13 @@ impl RabbitMq {
             TcpStream::connect((Ipv4Addr::LOCALHOST, epmd_port)).ok()
         });
         let dir = TempDir::new();
-        dir.write("plugins", "[rabbitmq_management].");
-        dir.write("rabbitmq.conf", configuration(management, tls.as_ref()));
+        let plugin = if counted { "rabbitmq_prometheus" } else { "rabbitmq_management" };
+        dir.write("plugins", format!("[{plugin}]."));
+        dir.write("rabbitmq.conf", configuration(management, counted, tls.as_ref()));
         let command = command(port, epmd_port, &dir);
         let server = Mutex::new(Process::start(&command));
         let node = Some(Node { server, _epmd: epmd, command, _dir: dir });
-        let started = Self { port, management, tls, node };
+        let started = Self { port, management, counted, tls, node };
         started.wait_until_ready();
         started
     }
@@ -175,7 +194,8 @@ impl RabbitMq {
                 "RabbitMQ ended (is it installed? `cargo xtask setup`):\n{}",
                 server.log()
             );
-            let served = greets(self.port) && call(self.management, "GET", "overview", None).is_ok_and(ok);
+            let path = if self.counted { "metrics" } else { "api/overview" };
+            let served = greets(self.port) && http(self.management, "GET", path, None).is_ok_and(ok);
             served.then_some(())
         });
     }
@@ -207,11 +227,18 @@ fn command(port: u16, epmd_port: u16, dir: &TempDir) -> Command {
     command
 }
 
-fn configuration(management: u16, tls: Option<&(u16, Tls)>) -> String {
-    let mut text = format!(
-        "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
-         collect_statistics_interval = 1000\nlog.console.level = info\n"
-    );
+fn configuration(management: u16, counted: bool, tls: Option<&(u16, Tls)>) -> String {
+    let mut text = if counted {
+        format!(
+            "prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {management}\n\
+             management_agent.disable_metrics_collector = true\nlog.console.level = warning\n"
+        )
+    } else {
+        format!(
+            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
+             collect_statistics_interval = 1000\nlog.console.level = info\n"
+        )
+    };
     if let Some((port, tls)) = tls {
         text += &format!(
             "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
@@ -232,6 +259,6 @@ fn greets(port: u16) -> bool {
     stream.write_all(b"AMQP\0\0\x09\x01").is_ok() && stream.read_exact(&mut first).is_ok() && first == [1]
 }
 
-fn ok((status, _): (u16, Value)) -> bool {
+fn ok((status, _): (u16, String)) -> bool {
     status == 200
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use std::{env, thread};
 
 use celeriac_testkit::{
-    CeleryWorker, PYAPP, Process, Python, RabbitMq, Redis, Signal, TempDir, eventually, rabbitmq, redis,
+    AmqpProbe, CeleryWorker, PYAPP, Process, Python, RabbitMq, Redis, Signal, TaskMessage, TempDir, Totals,
+    eventually, rabbitmq, redis,
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -32,6 +33,30 @@ fn rabbitmq_keeps_its_durable_queues_over_stop_and_kill() {
     let pid = server.id();
     drop(server);
     assert!(gone(pid));
+}
+
+#[test]
+fn rabbitmq_counts_what_passes_through_it() {
+    let server = RabbitMq::start_counted();
+    let before = server.totals();
+    let mut probe = AmqpProbe::open(server.port(), "/");
+    probe.declare("counted");
+    let message = TaskMessage {
+        content_type: "application/json",
+        headers: Vec::new(),
+        correlation_id: "1",
+        reply_to: "",
+        body: b"{}",
+    };
+    probe.publish("counted", &message);
+    probe.flush();
+    let after = eventually(DEADLINE, "a message is counted", || {
+        let totals = server.totals();
+        (totals.published > before.published).then_some(totals)
+    });
+    let grown = |total: fn(&Totals) -> u64| total(&after) - total(&before);
+    assert_eq!((grown(|t| t.published), grown(|t| t.delivered), grown(|t| t.queues)), (1, 0, 1));
+    assert_eq!((grown(|t| t.connections), grown(|t| t.channels)), (1, 1));
 }
 
 #[test]

@@ -58,6 +58,16 @@ pub fn setup() -> Result<PathBuf> {
     }
 }
 
+/// The interpreter of the venv that draws plots.
+///
+/// # Errors
+/// When there is no Python, or its packages do not install.
+pub fn plotter() -> Result<PathBuf> {
+    let requirements = fs::read_to_string(workspace_root().join("benches/plot/requirements.txt"))?;
+    let python = interpreter().context("no Python 3.9 or newer with venv: run `cargo xtask setup`")?;
+    made(&python, &workspace_root().join("target/venv-plot"), &requirements)
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     if !rustix::process::geteuid().is_root() || !installed("apt-get") {
@@ -75,6 +85,11 @@ fn venv(python: &Path) -> Result<PathBuf> {
         Ok(version) => (root.join("target").join(format!("venv-{version}")), with_celery(&pinned, &version)),
         Err(_) => (root.join(".venv"), pinned),
     };
+    made(python, &dir, &requirements)
+}
+
+/// The interpreter of a venv with these requirements.
+fn made(python: &Path, dir: &Path, requirements: &str) -> Result<PathBuf> {
     let own = dir.join("bin/python");
     let version = output(Command::new(python).args(["-c", "import sys; print(sys.version)"]))?;
     let stamp = dir.join("stamp");
@@ -82,9 +97,9 @@ fn venv(python: &Path) -> Result<PathBuf> {
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) && own.exists() {
         return Ok(own);
     }
-    run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&dir))?;
+    run(Command::new(python).args(["-m", "venv", "--clear"]).arg(dir))?;
     let list = dir.join("requirements.txt");
-    fs::write(&list, &requirements)?;
+    fs::write(&list, requirements)?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r"];
     run(Command::new(&own).args(pip).arg(&list))?;
     fs::write(stamp, wanted)?;
