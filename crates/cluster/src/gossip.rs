@@ -138,6 +138,8 @@ pub struct Gossip {
     members: Members,
     elections: Elections,
     looked: f64,
+    /// When the last heartbeat of ours was sent that has come back.
+    echo: Option<f64>,
     crowd_told: bool,
 }
 
@@ -151,6 +153,7 @@ impl Gossip {
             members: Members::new(MAX_MEMBERS),
             elections,
             looked: now,
+            echo: None,
             crowd_told: false,
         }
     }
@@ -218,12 +221,16 @@ impl Gossip {
             self.elections.on_gone(&event.hostname);
         }
         if is_own {
+            // Another worker of our name may have another clock.
+            if event.pid == Some(self.config.pid.into()) {
+                self.echo = Some(event.timestamp);
+            }
             return;
         }
         if has_gone {
             let known = self.members.remove(&event.hostname);
             let mut worker = known.unwrap_or_else(|| Worker::new(event.hostname.as_str()));
-            worker.update(event, now);
+            worker.update(event, now, 0.0);
             actions.push(Action::Left(Box::new(worker)));
         } else {
             self.heard(event, now, actions);
@@ -234,7 +241,7 @@ impl Gossip {
     }
 
     fn heard(&mut self, event: &Event, now: f64, actions: &mut Vec<Action>) {
-        let change = self.members.update(event, now);
+        let change = self.members.update(event, now, self.lag(now));
         actions.extend(change.drift.map(Action::Drifted));
         if change.crowded && !self.crowd_told {
             self.crowd_told = true;
@@ -242,6 +249,11 @@ impl Gossip {
         }
         let joined = self.members.get(&event.hostname).filter(|_| change.joined);
         actions.extend(joined.map(|worker| Action::Joined(Box::new(worker.clone()))));
+    }
+
+    /// How long an event that comes now may have waited for us: all that follows our own in the queue was sent later.
+    fn lag(&self, now: f64) -> f64 {
+        self.echo.map_or(0.0, |sent| (now - sent).max(0.0))
     }
 
     fn tick(&mut self, now: f64, actions: &mut Vec<Action>) {

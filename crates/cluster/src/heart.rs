@@ -11,6 +11,7 @@ mod tests;
 use celeriac_protocol::{Map, Value};
 
 use crate::due::due;
+use crate::watch::message::NodeId;
 
 /// Celery's interval in seconds.
 pub const INTERVAL: f64 = 2.0;
@@ -60,6 +61,7 @@ pub struct Beat {
 pub struct Heart {
     interval: f64,
     incarnation: u64,
+    node: Option<NodeId>,
     last: Option<f64>,
 }
 
@@ -70,7 +72,23 @@ impl Heart {
     /// `incarnation` tells this process from earlier ones of its name: its start in milliseconds since 1970.
     pub fn new(interval: f64, incarnation: u64) -> Self {
         let interval = if interval > 0.0 { interval.clamp(*SANE.start(), *SANE.end()) } else { INTERVAL };
-        Heart { interval, incarnation, last: None }
+        Heart { interval, incarnation, node: None, last: None }
+    }
+
+    /// A heart that tells by which name its worker listens to the cluster's exchange.
+    #[must_use]
+    pub fn with_node(self, node: NodeId) -> Self {
+        Heart { node: Some(node), ..self }
+    }
+
+    /// Tells from now on by which name the worker listens to the cluster's exchange, or that it does not.
+    pub fn set_node(&mut self, node: Option<NodeId>) {
+        self.node = node;
+    }
+
+    /// What tells this process from earlier ones of its name.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
     /// Seconds between heartbeats.
@@ -138,17 +156,19 @@ impl Heart {
     /// A Python peer sets each field as an attribute of its worker object, where a name like `alive` or `id` breaks it:
     /// what is ours alone is in one dict.
     fn software(&self) -> [(&'static str, Value); 4] {
+        let node = self.node.map(|node| ("node", node.to_string().into()));
+        let own: Map = [("started", self.incarnation.into())].into_iter().chain(node).collect();
         [
             ("sw_ident", IDENT.into()),
             ("sw_ver", env!("CARGO_PKG_VERSION").into()),
             ("sw_sys", system().into()),
-            (IDENT, Map::from_iter([("started", self.incarnation.into())]).into()),
+            (IDENT, own.into()),
         ]
     }
 }
 
 /// What Python's `platform.system()` says.
-fn system() -> &'static str {
+pub(crate) fn system() -> &'static str {
     match std::env::consts::OS {
         "linux" => "Linux",
         "macos" => "Darwin",

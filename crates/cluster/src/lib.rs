@@ -9,3 +9,4 @@ pub mod gossip;
 pub mod heart;
 pub mod mingle;
 pub mod state;
+pub mod watch;

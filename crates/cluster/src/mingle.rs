@@ -1,8 +1,8 @@
 //! What neighbours tell each other when a worker starts: clocks and revokes (`celery/worker/consumer/mingle.py`).
 //!
 //! The driver of a worker that starts broadcasts the control command `hello` with the arguments of [`hello`], collects
-//! the replies for a second at most, and hands them to [`sync`]. A worker that is asked `hello` replies with
-//! [`answer`].
+//! the replies for a second at most, and hands them to [`sync`]. A worker that is asked `hello` takes over with [`hear`]
+//! what it is told, and replies with [`answer`].
 //!
 //! Celery stamps revokes by each host's *monotonic* clock, so a peer's stamps mean nothing here: what is new is
 //! stamped by our wall clock when it comes, and what is known keeps its stamp. Ours go out with stamps by which the
@@ -107,10 +107,25 @@ fn sync_with_node(
     [clock.err(), revoked.err()]
 }
 
-/// The reply to a neighbour's `hello`, of which its revokes are taken over first; `None` when it is our own.
+/// Takes over the revokes of a neighbour's `hello`, none when it is our own. A wrong list of them is told, and does not
+/// keep the `hello` from being answered. `now` is wall clock, in seconds.
 ///
-/// A wrong list of revokes is told beside the reply, which is still good. `now` is wall clock, `monotonic` our
-/// monotonic clock, both in seconds.
+/// # Errors
+/// When `from_node` is no text.
+pub fn hear(
+    hostname: &str,
+    arguments: &Map,
+    revoked: &mut Revoked,
+    now: f64,
+) -> Result<Option<MingleError>, MingleError> {
+    if from_node(arguments)? == hostname {
+        return Ok(None);
+    }
+    Ok(on_revoked_received(revoked, arguments.get("revoked"), now).err())
+}
+
+/// The reply to a neighbour's `hello`, whose revokes [`hear`] takes over; `None` when it is our own. `now` is wall
+/// clock, `monotonic` our monotonic clock, both in seconds.
 ///
 /// # Errors
 /// When `from_node` is no text.
@@ -121,18 +136,19 @@ pub fn answer(
     revoked: &mut Revoked,
     now: f64,
     monotonic: f64,
-) -> Result<Option<(Value, Option<MingleError>)>, MingleError> {
-    let from = arguments.get("from_node").unwrap_or(&Value::Null);
-    let from = from.as_str().ok_or_else(|| wrong("from_node", "str", from))?;
-    if from == hostname {
+) -> Result<Option<Value>, MingleError> {
+    if from_node(arguments)? == hostname {
         return Ok(None);
     }
-    let theirs = arguments.get("revoked");
-    let error = on_revoked_received(revoked, theirs, now).err();
     revoked.purge(now);
-    let stamp = newest(theirs).map_or(monotonic, |newest| newest.max(monotonic));
+    let stamp = newest(arguments.get("revoked")).map_or(monotonic, |newest| newest.max(monotonic));
     let reply = [("revoked", stamped(revoked, stamp)), ("clock", clock.forward().into())];
-    Ok(Some((Map::from_iter(reply).into(), error)))
+    Ok(Some(Map::from_iter(reply).into()))
+}
+
+fn from_node(arguments: &Map) -> Result<&str, MingleError> {
+    let from = arguments.get("from_node").unwrap_or(&Value::Null);
+    from.as_str().ok_or_else(|| wrong("from_node", "str", from))
 }
 
 /// Ids with one stamp for all. It must be a float: a Python peer raises at an integer.

@@ -114,13 +114,13 @@ impl State {
         let hostname = self.names.share(&event.hostname);
         if event.subject() == "offline" {
             if let Some(worker) = self.workers.get_mut(&hostname) {
-                worker.update(event, local_received);
+                worker.update(event, local_received, 0.0);
             }
             return Seen { change: Change::Left(hostname), drift: None };
         }
         let worker = self.workers.get_or_insert_mut(hostname.clone(), || Worker::new(hostname.clone()));
         let joins = worker.heartbeats.is_empty() || event.subject() == "online";
-        let drift = worker.update(event, local_received);
+        let drift = worker.update(event, local_received, 0.0);
         self.bound();
         Seen { change: if joins { Change::Joined(hostname) } else { Change::Heard(hostname) }, drift }
     }
@@ -131,7 +131,7 @@ impl State {
         if event.subject() != "sent" {
             let hostname = self.names.share(&event.hostname);
             let worker = self.workers.get_or_insert_mut(hostname.clone(), || Worker::new(hostname));
-            drift = worker.heard(event.timestamp, local_received);
+            drift = worker.heard(event.timestamp, local_received, 0.0);
             self.bound();
         }
         self.task_count += u64::from(event.subject() == "received");

@@ -39,8 +39,8 @@ impl Members {
         Members { limit, workers: LruCache::unbounded(), moment: 0, foreign: 0 }
     }
 
-    /// Takes over what a `worker-*` event tells, any but `worker-offline`.
-    pub(super) fn update(&mut self, event: &Event, now: f64) -> Change {
+    /// Takes over what a `worker-*` event tells, any but `worker-offline`, that waited for us for `lag` seconds at most.
+    pub(super) fn update(&mut self, event: &Event, now: f64, lag: f64) -> Change {
         self.moment += 1;
         let moment = self.moment;
         let is_new = !self.workers.contains(&*event.hostname);
@@ -51,7 +51,7 @@ impl Members {
             Member { worker: Worker::new(hostname), joined: moment }
         });
         self.foreign -= usize::from(is_foreign(&member.worker));
-        let drift = member.worker.update(event, now);
+        let drift = member.worker.update(event, now, lag);
         self.foreign += usize::from(is_foreign(&member.worker));
         let joined = is_new || event.subject() == "online";
         if joined {

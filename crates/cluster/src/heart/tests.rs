@@ -20,6 +20,17 @@ fn the_fields_are_celerys_in_its_order() {
     assert_eq!(beat.fields.get("sw_ident"), Some(&"celeriac".into()));
     let own = beat.fields.get("celeriac").and_then(Value::as_map).unwrap();
     assert_eq!(own.get("started"), Some(&Value::Int(1_700_000_000_123)));
+    assert_eq!(own.get("node"), None);
+}
+
+#[test]
+fn a_worker_that_listens_to_the_clusters_exchange_tells_its_name_there() {
+    let mut heart = Heart::new(2.0, 1).with_node(NodeId(0xab));
+    let node = |beat: Beat| beat.fields.get("celeriac").unwrap().as_map().unwrap().get("node").cloned();
+    let online = heart.handle(Input::Start, LOAD, 10.0).unwrap();
+    assert_eq!(node(online), Some("00000000000000ab".into()));
+    heart.set_node(None);
+    assert_eq!(node(heart.handle(Input::Tick, LOAD, 12.0).unwrap()), None);
 }
 
 #[test]

@@ -102,8 +102,8 @@ fn a_hello_is_answered_with_stamps_that_its_sender_keeps() {
         ("worse", "x".into()),
     ]);
     let arguments = map(&[("from_node", "w1".into()), ("revoked", theirs.into())]);
-    let (value, error) = answer("me", &arguments, &clock, &mut revoked, NOW, 100.0).unwrap().unwrap();
-    assert_eq!(error, None);
+    assert_eq!(hear("me", &arguments, &mut revoked, NOW), Ok(None));
+    let value = answer("me", &arguments, &clock, &mut revoked, NOW, 100.0).unwrap().unwrap();
     let value = value.as_map().unwrap();
     assert_eq!(value.get("clock"), Some(&Value::Int(10)));
     let sent: Vec<(&str, &Value)> = value.get("revoked").and_then(Value::as_map).unwrap().iter().collect();
@@ -112,7 +112,8 @@ fn a_hello_is_answered_with_stamps_that_its_sender_keeps() {
     assert!(!revoked.contains("expired"));
 
     let arguments = map(&[("from_node", "w2".into()), ("revoked", "rubbish".into())]);
-    let (value, error) = answer("me", &arguments, &clock, &mut revoked, NOW, 100.0).unwrap().unwrap();
+    let error = hear("me", &arguments, &mut revoked, NOW).unwrap();
+    let value = answer("me", &arguments, &clock, &mut revoked, NOW, 100.0).unwrap().unwrap();
     assert_eq!(error.unwrap().to_string(), "revoked must be dict, not str");
     let sent = value.as_map().and_then(|value| value.get("revoked")).and_then(Value::as_map).unwrap();
     assert_eq!(sent.get("ours"), Some(&Value::Float(100.0)), "our own clock when the peer shows none");
@@ -122,9 +123,11 @@ fn a_hello_is_answered_with_stamps_that_its_sender_keeps() {
 fn our_own_hello_is_not_answered_and_a_nameless_one_is_refused() {
     let (clock, mut revoked) = (LamportClock::new(9), Revoked::default());
     let own = map(&[("from_node", "me".into()), ("revoked", map(&[("a", 1.0.into())]).into())]);
+    assert_eq!(hear("me", &own, &mut revoked, NOW), Ok(None));
     assert_eq!(answer("me", &own, &clock, &mut revoked, NOW, 1.0), Ok(None));
     assert!(revoked.is_empty() && clock.value() == 9);
     for from in [Value::Null, Value::Int(1)] {
+        assert!(hear("me", &map(&[("from_node", from.clone())]), &mut revoked, NOW).is_err());
         assert!(answer("me", &map(&[("from_node", from)]), &clock, &mut revoked, NOW, 1.0).is_err());
     }
 }

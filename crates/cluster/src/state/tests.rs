@@ -69,10 +69,10 @@ fn a_worker_joins_speaks_and_leaves() {
 fn a_worker_lives_for_twice_its_interval() {
     let mut worker = Worker::new("w1@host");
     assert!(!worker.alive(0.0));
-    worker.update(&event("worker-online", "w1@host", 0, &[("freq", Value::Float(2.0))]), 1000.0);
+    worker.update(&event("worker-online", "w1@host", 0, &[("freq", Value::Float(2.0))]), 1000.0, 0.0);
     assert_eq!(worker.heartbeat_expires(), Some(1004.0));
     assert!(worker.alive(1003.9) && !worker.alive(1004.0));
-    worker.update(&event("worker-offline", "w1@host", 1, &[]), 1001.0);
+    worker.update(&event("worker-offline", "w1@host", 1, &[]), 1001.0, 0.0);
     assert!(!worker.alive(1001.0));
 }
 
@@ -80,7 +80,7 @@ fn a_worker_lives_for_twice_its_interval() {
 fn four_heartbeats_are_kept_in_order() {
     let mut worker = Worker::new("w1@host");
     for received in [10.0, 30.0, 20.0, 50.0, 40.0, 60.0] {
-        worker.update(&event("worker-heartbeat", "w1@host", 0, &[]), received);
+        worker.update(&event("worker-heartbeat", "w1@host", 0, &[]), received, 0.0);
     }
     assert_eq!(worker.heartbeats, [30.0, 40.0, 50.0, 60.0]);
 }
@@ -102,7 +102,7 @@ fn what_a_worker_tells_is_kept_if_it_makes_sense() {
         ("alive", Value::Bool(false)),
         ("hostname", "other".into()),
     ];
-    worker.update(&event("worker-heartbeat", "w1@host", 5, &sound), 1005.0);
+    worker.update(&event("worker-heartbeat", "w1@host", 5, &sound), 1005.0, 0.0);
     let before = worker.clone();
     assert_eq!((&*worker.hostname, worker.pid, worker.clock, worker.freq), ("w1@host", Some(7), 5, 5.0));
     assert_eq!((worker.active, worker.processed, worker.loadavg), (Some(1), Some(2), Some([0.1, 0.2, 0.3])));
@@ -118,11 +118,11 @@ fn what_a_worker_tells_is_kept_if_it_makes_sense() {
         ("sw_ver", "x".repeat(300).into()),
         ("celeriac", Value::Map(Map::from_iter([("x", Value::from("x".repeat(5000)))]))),
     ];
-    worker.update(&event("worker-heartbeat", "w1@host", 5, &wrong), 1005.0);
+    worker.update(&event("worker-heartbeat", "w1@host", 5, &wrong), 1005.0, 0.0);
     worker.heartbeats.clone_from(&before.heartbeats);
     assert_eq!(worker, before);
     for (told, believed) in [(0.0, 0.1), (-5.0, 0.1), (1e300, 86_400.0), (f64::INFINITY, 86_400.0)] {
-        worker.update(&event("worker-heartbeat", "w1@host", 6, &[("freq", Value::Float(told))]), 1006.0);
+        worker.update(&event("worker-heartbeat", "w1@host", 6, &[("freq", Value::Float(told))]), 1006.0, 0.0);
         assert_eq!(worker.freq, believed);
     }
 }
@@ -139,6 +139,18 @@ fn drift_is_told_once_a_worker() {
     assert_eq!(drift("w1@host", -17.0), Some(17.0));
     assert_eq!(drift("w1@host", 100.0), None);
     assert_eq!(drift("w2@host", 17.0), Some(17.0));
+}
+
+#[test]
+fn drift_is_apart_from_the_time_that_an_event_waited() {
+    let seconds = |behind: f64, lag: f64| {
+        let event = event("worker-heartbeat", "w1@host", 1, &[]);
+        let drift = Worker::new("w1@host").update(&event, event.timestamp + behind, lag);
+        drift.map(|drift| drift.seconds())
+    };
+    assert_eq!((seconds(30.0, 13.0), seconds(30.0, 14.0)), (Some(17.0), None));
+    assert_eq!(seconds(30.0, 1e9), None);
+    assert_eq!(seconds(-30.0, 14.0), Some(30.0), "nobody waits for less than no time");
 }
 
 #[test]

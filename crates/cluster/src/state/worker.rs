@@ -56,7 +56,7 @@ pub struct Drift {
     pub hostname: Arc<str>,
     /// When it sent the event, in seconds since 1970 by its clock.
     pub timestamp: f64,
-    /// When we got it, by ours.
+    /// When we got it, by ours, less the time that it may have waited for us.
     pub local_received: f64,
 }
 
@@ -87,10 +87,11 @@ impl Worker {
         }
     }
 
-    /// Takes over what one of its `worker-*` events tells, received at `local_received`, in seconds since 1970.
+    /// Takes over what one of its `worker-*` events tells, received at `local_received`, in seconds since 1970, after
+    /// it waited for us for `lag` seconds at most.
     ///
     /// Returns the first drift of its clock that is worth a warning. What has the wrong type is passed over.
-    pub fn update(&mut self, event: &Event, local_received: f64) -> Option<Drift> {
+    pub fn update(&mut self, event: &Event, local_received: f64, lag: f64) -> Option<Drift> {
         self.pid = event.pid.or(self.pid);
         self.clock = event.clock.unwrap_or(self.clock);
         for (key, value) in event.fields.iter() {
@@ -110,11 +111,11 @@ impl Worker {
             self.heartbeats.clear();
             return None;
         }
-        self.heard(event.timestamp, local_received)
+        self.heard(event.timestamp, local_received, lag)
     }
 
     /// Notes that it lives: any event of its own shows that, not only its heartbeats.
-    pub(super) fn heard(&mut self, timestamp: f64, local_received: f64) -> Option<Drift> {
+    pub(super) fn heard(&mut self, timestamp: f64, local_received: f64, lag: f64) -> Option<Drift> {
         if self.heartbeats.len() >= HEARTBEATS {
             self.heartbeats.remove(0);
         }
@@ -123,6 +124,9 @@ impl Worker {
         if self.drift_told {
             return None;
         }
+        // Whoever is late may only have waited; nothing comes before it was sent.
+        let late = local_received - timestamp;
+        let local_received = if late > 0.0 { timestamp + (late - lag).max(0.0) } else { local_received };
         let drift = Drift { hostname: self.hostname.clone(), timestamp, local_received };
         self.drift_told = drift.seconds() > DRIFT_MAX;
         self.drift_told.then_some(drift)

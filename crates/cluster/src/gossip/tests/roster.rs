@@ -122,3 +122,45 @@ fn the_drift_of_a_clock_is_told_once() {
     assert_eq!(told(&hear(&mut gossip, &late, NOW)), ["drifted a", "joined a"]);
     assert_eq!(told(&hear(&mut gossip, &late, NOW)), [""; 0]);
 }
+
+#[test]
+fn a_backlog_in_our_queue_is_no_drift() {
+    let (mut gossip, _) = gossip(0);
+    let beat_at =
+        |name: &str, sent| Event { timestamp: sent, ..beat("worker-heartbeat", name, 1, "celeriac") };
+    let mut hear = |name: &str, sent, now| told(&hear(&mut gossip, &beat_at(name, sent), now));
+    hear("a", NOW, NOW);
+    hear("me", NOW, NOW);
+    // We stood still for half a minute, and so did our heart.
+    for number in 0..15 {
+        let sent = NOW + 2.0 * f64::from(number);
+        hear("a", sent, NOW + 30.0);
+        assert_eq!(hear(&format!("w{number}"), sent, NOW + 30.0), [format!("joined w{number}")]);
+    }
+    // We do not keep up: what comes, our own heartbeats too, is half a minute old.
+    for number in 0..15 {
+        let sent = NOW + 30.0 + 2.0 * f64::from(number);
+        hear("me", sent, sent + 30.0);
+        assert_eq!(hear("a", sent + 1.0, sent + 31.0), [""; 0]);
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_is_told_whatever_waits() {
+    let beat_at = |name, sent| Event { timestamp: sent, ..beat("worker-heartbeat", name, 1, "celeriac") };
+    for (off, lag) in [(-30.0, 0.5), (-30.0, 60.0), (30.0, 0.5), (100.0, 60.0)] {
+        let (mut gossip, _) = gossip(0);
+        let mut drifts = Vec::new();
+        for number in 0..20 {
+            let sent = NOW + 2.0 * f64::from(number);
+            for (name, stamp) in [("me", sent), ("a", sent + off), ("b", sent)] {
+                for action in hear(&mut gossip, &beat_at(name, stamp), sent + lag) {
+                    let Action::Drifted(drift) = action else { continue };
+                    drifts.push((drift.hostname.to_string(), drift.seconds()));
+                }
+            }
+        }
+        assert_eq!(drifts.len(), 1, "{off} {lag}: {drifts:?}");
+        assert_eq!(drifts[0].0, "a");
+    }
+}

@@ -1,0 +1,167 @@
+//! How the roster changes, and what is told of it: each happening once.
+
+use std::sync::Arc;
+
+use super::message::{Change, Departure, Happening, Reason, Snapshot};
+use super::roster::Member;
+use super::told::HOLD;
+use super::{Action, Role, Time, Watch, WatchError};
+
+impl Watch {
+    /// Takes over one change, and tells it unless it is known already.
+    pub(super) fn apply(&mut self, happening: &Happening, now: Time, actions: &mut Vec<Action>) {
+        self.roster.apply(happening);
+        match happening {
+            Happening::Joined(member) => {
+                if member.hostname != self.hostname && self.told.join(member) {
+                    actions.push(Action::Joined(Box::new(member.to_worker(now.wall))));
+                }
+            }
+            Happening::Gone(departure) => self.depart(departure, now, actions),
+        }
+    }
+
+    fn arrive(&mut self, member: &Arc<Member>, now: Time, actions: &mut Vec<Action>) {
+        if member.hostname != self.hostname && self.told.arrive(member) {
+            actions.push(Action::Joined(Box::new(member.to_worker(now.wall))));
+        }
+    }
+
+    fn depart(&mut self, departure: &Departure, now: Time, actions: &mut Vec<Action>) {
+        if departure.hostname != self.hostname {
+            self.hearing.forget(&departure.hostname);
+            self.twins.remove(&departure.hostname);
+            if let Some(member) = self.told.depart(departure) {
+                tell_gone(&member, departure.reason, now, actions);
+            }
+            return;
+        }
+        let is_me = departure.incarnation == self.config.incarnation;
+        let is_there = self.roster.is_there(departure);
+        actions.extend((is_me && !is_there && !self.retired).then_some(Action::Announce));
+    }
+
+    /// Tells of those that were doubted for long enough. Only a lead can have heard of them, when it has led for a while.
+    pub(super) fn tell_doubted(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let is_sure = match &self.role {
+            Role::Follows(following) => {
+                following.is_led_surely(now.steady) && self.is_synced() && !following.asks()
+            }
+            Role::Leads(_) => self.hearing.is_sure(now.steady),
+        };
+        if !is_sure {
+            return self.told.hold(now.steady + 1.0);
+        }
+        for (member, reason) in self.told.due(&self.roster, now.steady) {
+            tell_gone(&member, reason, now, actions);
+        }
+    }
+
+    /// Changes by our lead. One that does not continue what we know is made good by a snapshot.
+    pub(super) fn on_change(
+        &mut self,
+        change: &Change,
+        now: Time,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), WatchError> {
+        if change.node == self.config.node {
+            return Ok(());
+        }
+        let is_led = matches!(&self.role, Role::Follows(following) if following.is_led_by(change.node));
+        if !is_led {
+            return Err(WatchError::Stranger("change"));
+        }
+        if change.term != self.term {
+            return Err(WatchError::Stale("change"));
+        }
+        let version = self.roster.version();
+        let base = change.version.saturating_sub(change.steps.len() as u64);
+        if self.is_synced() && change.version <= version {
+            return Err(WatchError::Stale("change"));
+        }
+        if !self.is_synced() || base > version {
+            let pause = self.random.below(super::following::JITTER);
+            if let Role::Follows(following) = &mut self.role {
+                following.ask_at(now.steady + pause);
+            }
+            return Ok(());
+        }
+        let known = usize::try_from(version - base).unwrap_or(usize::MAX);
+        for happening in change.steps.iter().skip(known) {
+            self.apply(happening, now, actions);
+        }
+        Ok(())
+    }
+
+    /// Our lead's whole roster. Who has come and gone in what we missed is not told.
+    pub(super) fn on_snapshot(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Time,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), WatchError> {
+        let Role::Follows(following) = &mut self.role else { return Ok(()) };
+        if !following.is_led_by(snapshot.node) {
+            return Err(WatchError::Stranger("snapshot"));
+        }
+        let (hold, asks) = (following.hold, following.asks());
+        let version = self.roster.version();
+        let is_news = !self.is_synced() || snapshot.version > version || asks && snapshot.version == version;
+        if snapshot.term != self.term || !is_news {
+            return Err(WatchError::Stale("snapshot"));
+        }
+        self.roster.replace(snapshot);
+        self.hearing.retain(&self.roster);
+        self.synced = Some((snapshot.term, snapshot.node));
+        if let Role::Follows(following) = &mut self.role {
+            following.stop_asking();
+        }
+        self.part_with_absent(snapshot, version, hold, now, actions);
+        for member in self.roster.iter().cloned().collect::<Vec<_>>() {
+            self.arrive(&member, now, actions);
+        }
+        Ok(())
+    }
+}
+
+impl Watch {
+    /// Those who are not in a lead's roster are gone; a new lead may not have heard yet of those who did not say so, and
+    /// may not know that some came back up to the version that we had.
+    fn part_with_absent(
+        &mut self,
+        snapshot: &Snapshot,
+        version: u64,
+        hold: f64,
+        now: Time,
+        actions: &mut Vec<Action>,
+    ) {
+        let is_new = now.steady < hold;
+        // One that was lost may have come back since.
+        let is_gone = |gone: &&Departure| !self.roster.is_there(gone);
+        let gone = snapshot.departures.iter().filter(|(_, gone)| is_gone(&gone)).collect::<Vec<_>>();
+        let is_sure =
+            |(at, gone): &&&(u64, Departure)| !is_new || gone.reason == Reason::Left || *at > version;
+        for (_, gone) in gone.iter().filter(is_sure) {
+            self.depart(gone, now, actions);
+        }
+        for member in self.told.absent(&self.roster) {
+            let reason = gone.iter().find(|(_, gone)| member.is(gone));
+            let reason = reason.map_or(Reason::Left, |(_, gone)| gone.reason);
+            let present = self.roster.member(&member.hostname);
+            if present.is_some_and(|present| member.is_newer(present)) || present.is_none() && is_new {
+                self.told.doubt(&member.hostname, reason, hold.max(now.steady + HOLD));
+            } else if present.is_none() {
+                self.told.forget(&member.hostname);
+                tell_gone(&member, reason, now, actions);
+            }
+        }
+    }
+}
+
+fn tell_gone(member: &Member, reason: Reason, now: Time, actions: &mut Vec<Action>) {
+    let worker = Box::new(member.to_worker(now.wall));
+    actions.push(match reason {
+        Reason::Left => Action::Left(worker),
+        Reason::Lost => Action::Lost(worker),
+    });
+}

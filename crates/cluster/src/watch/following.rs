@@ -1,0 +1,396 @@
+//! A worker that follows a lead, or looks for one.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use celeriac_protocol::revoked::Revoked;
+
+use super::leading::Leading;
+use super::message::{Beat, Key, MAX_COUNT, Message, NodeId};
+use super::roster::Roster;
+use super::told::HOLD;
+use super::{Action, Ears, LEADS, Role, Time, Watch, WatchError, send};
+
+/// A lead is silent when no beat came for so many of its intervals.
+const SILENCE: f64 = 1.2;
+/// Seconds in which a lead must answer a probe.
+const ANSWER: f64 = 1.0;
+/// Seconds that one who has heard no lead at its start waits at most before it leads.
+const ALONE: f64 = 3.0;
+/// Seconds that one who is no member yet waits longer than others, at most.
+const UNKNOWN: f64 = 3.0;
+/// Seconds of pause before a snapshot is asked for, at most.
+pub(super) const JITTER: f64 = 2.0;
+/// The largest term that is believed: what follows it can still be told.
+const MAX_TERM: u64 = MAX_COUNT / 2;
+/// How many beats to others may lie between two that we hear.
+const MAX_UNHEARD: u64 = 100_000;
+/// How far a term may be ahead.
+const JUMP: u64 = 1_000;
+
+/// Whom a worker follows.
+#[derive(Debug)]
+pub(super) struct Following {
+    lead: Option<Lead>,
+    /// When it beat last, or when we began to listen.
+    heard: f64,
+    interval: f64,
+    seek: Seek,
+    /// When to ask for a snapshot.
+    ask: Option<f64>,
+    /// Until then nobody is told of those that are absent from the lead's roster.
+    pub(super) hold: f64,
+}
+
+#[derive(Debug)]
+struct Lead {
+    node: NodeId,
+    hostname: Arc<str>,
+    size: usize,
+    sure: bool,
+    watchers: Vec<NodeId>,
+}
+
+/// How far we are with finding a lead that is silent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Seek {
+    /// It is not silent yet.
+    No,
+    /// It is our turn then to ask if it is there.
+    Ask(f64),
+    /// We have asked, and wait for the answer until then.
+    Asked(f64),
+    /// There was no lead when we started: we ask once more then.
+    Claim(f64),
+    /// We have, and wait for the answer until then.
+    Sure(f64),
+}
+
+impl Following {
+    pub(super) fn new(now: f64, interval: f64) -> Self {
+        Following { lead: None, heard: now, interval, seek: Seek::No, ask: None, hold: 0.0 }
+    }
+
+    /// The lead's silence begins now; one that has not heard of any asks again.
+    pub(super) fn restart(&mut self, now: f64, is_new: bool) {
+        self.heard = now;
+        self.seek = if is_new { Seek::Ask(now) } else { Seek::No };
+    }
+
+    pub(super) fn next_timeout(&self, seeks: bool) -> f64 {
+        let seek = match self.seek {
+            _ if !seeks => f64::MAX,
+            Seek::No => self.heard + self.interval * SILENCE,
+            Seek::Ask(until) | Seek::Asked(until) | Seek::Claim(until) | Seek::Sure(until) => until,
+        };
+        seek.min(self.ask.unwrap_or(f64::MAX))
+    }
+
+    /// Whether its lead is not silent.
+    pub(super) fn is_led(&self, now: f64) -> bool {
+        self.lead.is_some() && now - self.heard < self.interval * SILENCE
+    }
+
+    /// Whether its lead knows who is there.
+    pub(super) fn is_led_surely(&self, now: f64) -> bool {
+        self.is_led(now) && self.lead.as_ref().is_some_and(|lead| lead.sure)
+    }
+
+    pub(super) fn is_led_by(&self, node: NodeId) -> bool {
+        self.lead.as_ref().is_some_and(|lead| lead.node == node)
+    }
+
+    /// The lead, when it is this worker and named that node to follow it.
+    pub(super) fn is_second(&self, lead: &str, node: NodeId) -> bool {
+        self.lead
+            .as_ref()
+            .is_some_and(|known| &*known.hostname == lead && known.watchers.get(1) == Some(&node))
+    }
+
+    /// Something of the roster is missing: ask for it soon.
+    pub(super) fn ask_at(&mut self, moment: f64) {
+        self.ask.get_or_insert(moment);
+    }
+
+    /// Whether a snapshot is wanted.
+    pub(super) fn asks(&self) -> bool {
+        self.ask.is_some()
+    }
+
+    pub(super) fn stop_asking(&mut self) {
+        self.ask = None;
+    }
+
+    pub(super) fn lead_and_watchers(&self, roster: &Roster) -> (Option<Arc<str>>, Vec<Arc<str>>) {
+        let Some(lead) = &self.lead else { return (None, Vec::new()) };
+        let watchers = lead.watchers.iter().filter_map(|node| roster.hostname(*node));
+        (Some(lead.hostname.clone()), watchers.collect())
+    }
+}
+
+/// What to do about a beat.
+enum Verdict {
+    Follow,
+    /// We lead, and rather than it.
+    Oppose,
+    /// We lead: take a higher term.
+    Raise,
+}
+
+impl Watch {
+    /// Asks if there is a lead.
+    pub(super) fn probe(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let Role::Follows(following) = &mut self.role else { return };
+        following.seek = Seek::Asked(now.steady + ANSWER);
+        let message = Arc::new(Message::Probe { node: self.config.node });
+        actions.push(Action::Send { key: Key::Lead, message, mandatory: true });
+    }
+
+    /// There is no lead.
+    pub(super) fn on_returned(&mut self, revoked: &Revoked, now: Time, actions: &mut Vec<Action>) {
+        let can_watch = self.can_watch();
+        let Role::Follows(following) = &mut self.role else { return };
+        if !matches!(following.seek, Seek::Asked(_) | Seek::Sure(_)) || self.resumes.is_some() {
+            return;
+        }
+        if !can_watch {
+            following.restart(now.steady, false);
+        } else if self.term == 0 && !matches!(following.seek, Seek::Sure(_)) {
+            // A thousand that start together do not all lead.
+            following.seek = Seek::Claim(now.steady + self.random.below(ALONE));
+        } else {
+            self.claim(revoked, now, actions);
+        }
+    }
+
+    pub(super) fn tick_following(&mut self, revoked: &mut Revoked, now: Time, actions: &mut Vec<Action>) {
+        let can_watch = self.can_watch();
+        let seeks = !self.retired;
+        let Role::Follows(following) = &mut self.role else { return };
+        if following.ask.is_some_and(|due| due <= now.steady) {
+            following.ask = Some(now.steady + JITTER + self.random.below(JITTER));
+            actions.push(send(Key::Lead, Message::Ask { node: self.config.node }));
+        }
+        if self.compare.is_some_and(|due| due <= now.steady) {
+            self.compare(revoked, now, actions);
+        }
+        let Role::Follows(following) = &mut self.role else { return };
+        if !seeks || following.next_timeout(true) > now.steady {
+            return;
+        }
+        match following.seek {
+            Seek::No if now.steady - following.heard >= following.interval * SILENCE => {
+                let silent = following.lead.as_ref().map(|lead| lead.node);
+                // The first ranks take their turns; the many others must not all come at once if these do not.
+                let last = 2.0 + self.random.below((self.roster.len() as f64 / 50.0).max(2.0));
+                let pause = match self.roster.member(&self.hostname) {
+                    Some(_) if can_watch => last.min(0.3 * self.roster.rank(&self.hostname, silent) as f64),
+                    Some(_) => last,
+                    // Nobody knows us yet, nor we how many there are.
+                    None => last + self.random.below(UNKNOWN),
+                };
+                following.seek = Seek::Ask(now.steady + pause);
+                self.tick_following(revoked, now, actions);
+            }
+            Seek::Ask(until) if until <= now.steady => self.probe(now, actions),
+            // There is a lead that does not answer. Those who know its term take its place before us.
+            Seek::Asked(until) if until <= now.steady && (self.term == 0 || !can_watch) => {
+                following.restart(now.steady, false);
+            }
+            Seek::Asked(until) if until <= now.steady => self.claim(revoked, now, actions),
+            Seek::Claim(until) if until <= now.steady => {
+                self.probe(now, actions);
+                if let Role::Follows(following) = &mut self.role {
+                    following.seek = Seek::Sure(now.steady + ANSWER);
+                }
+            }
+            Seek::Sure(until) if until <= now.steady => following.restart(now.steady, false),
+            _ => {}
+        }
+    }
+
+    /// Leads from now on. One that watches already takes over at once, others listen first.
+    pub(super) fn claim(&mut self, revoked: &Revoked, now: Time, actions: &mut Vec<Action>) {
+        self.term = self.top + 1;
+        self.top = self.term;
+        self.synced = Some((self.term, self.config.node));
+        self.compare = None;
+        self.exchange = None;
+        self.hearing.restart(now.steady);
+        self.join_myself();
+        self.told.hold(now.steady + HOLD);
+        let watched = self.ears.events;
+        let leading = Leading::new(now.steady, watched, &self.config, &self.roster);
+        self.role = Role::Leads(leading);
+        self.choose_watchers(now);
+        self.listen(Ears { events: watched, watchers: true, lead: true }, actions);
+        self.follows(self.config.node, &self.hostname.clone(), actions);
+        self.beat(Key::Beat, revoked, now, actions);
+        self.elect(now, actions, |elections, scene, actions| elections.on_lead(scene, actions));
+    }
+
+    pub(super) fn on_beat(
+        &mut self,
+        beat: &Beat,
+        revoked: &Revoked,
+        now: Time,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), WatchError> {
+        if beat.node == self.config.node {
+            return Ok(());
+        }
+        self.check_order(beat)?;
+        let verdict = self.judge(beat, now)?;
+        self.note(beat);
+        self.clock.adjust(beat.clock);
+        match verdict {
+            Verdict::Follow => self.follow(beat, revoked, now, actions),
+            Verdict::Oppose => self.beat_soon(now),
+            Verdict::Raise => {
+                self.term = beat.term + 1;
+                self.top = self.top.max(self.term);
+                self.synced = Some((self.term, self.config.node));
+                self.beat_soon(now);
+                self.follows(self.config.node, &self.hostname.clone(), actions);
+            }
+        }
+        Ok(())
+    }
+
+    /// Beats of one node count up, so that none counts twice, by no more than it may have sent to others between.
+    fn check_order(&self, beat: &Beat) -> Result<(), WatchError> {
+        let last = self.beats.iter().find(|(node, ..)| *node == beat.node);
+        let is_next = |last: u64| beat.seq > last && beat.seq <= last + MAX_UNHEARD;
+        match last {
+            Some((_, _, seq)) if !is_next(*seq) => Err(WatchError::Stale("beat")),
+            _ if beat.term > MAX_TERM => Err(WatchError::Term(beat.term)),
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&mut self, beat: &Beat) {
+        self.beats.retain(|(node, ..)| *node != beat.node);
+        if self.beats.len() >= LEADS {
+            self.beats.pop_front();
+        }
+        self.beats.push_back((beat.node, beat.term, beat.seq));
+    }
+
+    /// What a beat of somebody else means. A worker with a live lead goes over to a member of its roster only; a lead
+    /// gives way to one, and tells strangers that it is there.
+    fn judge(&mut self, beat: &Beat, now: Time) -> Result<Verdict, WatchError> {
+        let is_known = self.roster.has(&beat.hostname, beat.node);
+        let theirs = (beat.term, beat.size, Reverse(beat.node));
+        match &self.role {
+            Role::Leads(leading) if is_known || !leading.is_established() => {
+                if theirs < (self.term, self.roster.len(), Reverse(self.config.node)) {
+                    return Ok(Verdict::Oppose);
+                }
+            }
+            Role::Leads(_) if beat.term > self.term.saturating_add(JUMP) => {
+                return Err(WatchError::Term(beat.term));
+            }
+            // Of two that do not hear each other's hearts yet the smaller does not raise, or they outbid each other.
+            Role::Leads(_) => {
+                let is_larger =
+                    (beat.size, Reverse(beat.node)) < (self.roster.len(), Reverse(self.config.node));
+                let raises = beat.term >= self.term && (is_larger || self.hearing.is_sure(now.steady));
+                return Ok(if raises { Verdict::Raise } else { Verdict::Oppose });
+            }
+            Role::Follows(following) => {
+                let live = following.lead.as_ref().filter(|_| following.is_led(now.steady));
+                match live {
+                    Some(lead) if lead.node == beat.node && beat.term < self.term => {
+                        return Err(WatchError::Stale("beat"));
+                    }
+                    // It may have raised its term more than once between two beats.
+                    Some(lead) if lead.node == beat.node && beat.term - self.term <= JUMP * 10 => {
+                        return Ok(Verdict::Follow);
+                    }
+                    // Before we have a roster we cannot tell who is a stranger.
+                    Some(_) if self.synced.is_some() && !is_known => {
+                        return Err(WatchError::Stranger("beat"));
+                    }
+                    Some(lead) if theirs < (self.term, lead.size, Reverse(lead.node)) => {
+                        return Err(WatchError::Stale("beat"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        // One that is far ahead is believed when a member tells it again: two clusters may have met.
+        let told = Some((beat.node, beat.term));
+        if self.term > 0 && beat.term > self.term.saturating_add(JUMP) && !(is_known && self.jumped == told) {
+            self.jumped = told;
+            return Err(WatchError::Term(beat.term));
+        }
+        Ok(Verdict::Follow)
+    }
+
+    fn follow(&mut self, beat: &Beat, revoked: &Revoked, now: Time, actions: &mut Vec<Action>) {
+        let is_new = beat.term != self.term || !self.is_led_by(beat.node);
+        if let Role::Leads(leading) = &self.role {
+            if leading.is_established() {
+                let roster = Message::Snapshot(self.snapshot());
+                actions.push(send(Key::Node(beat.node), roster));
+            }
+            self.role = Role::Follows(Following::new(now.steady, self.config.beat));
+        }
+        self.term = beat.term;
+        self.top = self.top.max(beat.term);
+        let Role::Follows(following) = &mut self.role else { return };
+        following.lead = Some(Lead {
+            node: beat.node,
+            hostname: beat.hostname.clone(),
+            size: beat.size,
+            sure: beat.sure,
+            watchers: beat.watchers.clone(),
+        });
+        following.heard = now.steady;
+        following.interval = beat.interval;
+        following.seek = Seek::No;
+        if is_new {
+            following.hold = now.steady + HOLD;
+            self.told.hold(now.steady + HOLD);
+        }
+        self.compare_roster(beat, is_new, now);
+        self.compare_revokes(beat, revoked, now);
+        let watches = self.can_watch() && beat.watchers.contains(&self.config.node);
+        self.listen(Ears { events: watches, watchers: watches, lead: false }, actions);
+        self.follows(beat.node, &beat.hostname, actions);
+        if is_new {
+            self.elect(now, actions, |elections, scene, actions| elections.on_lead(scene, actions));
+        }
+    }
+
+    fn is_led_by(&self, node: NodeId) -> bool {
+        matches!(&self.role, Role::Follows(following) if following.is_led_by(node))
+    }
+
+    /// Whether our roster was the lead's in this term, but for what was missed since.
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced.is_some_and(|(term, node)| term == self.term && self.is_led_by(node))
+    }
+
+    /// A version that was missed, or another digest, means that the roster must be asked for.
+    fn compare_roster(&mut self, beat: &Beat, is_new: bool, now: Time) {
+        let is_equal = beat.digest == self.roster.digest() && beat.size == self.roster.len();
+        if is_new && is_equal {
+            self.synced = Some((beat.term, beat.node));
+            self.roster.set_version(beat.version);
+        }
+        if !is_new && !is_equal && beat.version < self.roster.version() {
+            // What led us past our lead was not its own.
+            self.synced = None;
+        }
+        let is_right = self.is_synced() && is_equal && beat.version <= self.roster.version();
+        // Who starts is not one of many that miss the same.
+        let pause = self.random.below(if self.roster.is_empty() { JITTER / 10.0 } else { JITTER });
+        let Role::Follows(following) = &mut self.role else { return };
+        if is_right {
+            following.stop_asking();
+        } else {
+            following.ask_at(now.steady + pause);
+        }
+    }
+}

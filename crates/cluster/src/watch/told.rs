@@ -1,0 +1,105 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::message::{Departure, Reason};
+use super::roster::{Member, Roster};
+
+/// Seconds to wait before others are told of who is absent from a new lead's roster: it may not have heard them yet.
+/// When it falls silent itself, that is known before.
+pub(super) const HOLD: f64 = 6.5;
+/// How many that left are remembered: a new lead may not know it yet.
+const LEFT: usize = 1_000;
+
+/// What handlers and logs were told of the members: whose joining, and nothing since.
+///
+/// Leads change, and one may know less than another. What is told of a process is its joining and its end, once each.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    present: HashMap<Arc<str>, Arc<Member>>,
+    /// Those of them that no roster has: until when nobody is told so, and what is told then.
+    doubted: HashMap<Arc<str>, (f64, Reason)>,
+    left: VecDeque<(Arc<str>, u64)>,
+}
+
+impl Told {
+    /// A member has joined, whatever was said of it before; whether that is to be told.
+    pub(super) fn join(&mut self, member: &Arc<Member>) -> bool {
+        self.left.retain(|(name, gone)| *name != member.hostname || *gone != member.incarnation);
+        self.arrive(member)
+    }
+
+    /// A member is in a lead's roster; whether that is to be told.
+    pub(super) fn arrive(&mut self, member: &Arc<Member>) -> bool {
+        let told = self.present.get(&member.hostname);
+        if told.is_some_and(|told| told.incarnation == member.incarnation) {
+            self.doubted.remove(&member.hostname);
+            return false;
+        }
+        let is_over =
+            self.left.iter().any(|(name, gone)| *name == member.hostname && *gone == member.incarnation);
+        if is_over || told.is_some_and(|told| told.is_newer(member)) {
+            return false;
+        }
+        self.doubted.remove(&member.hostname);
+        self.present.insert(member.hostname.clone(), member.clone());
+        true
+    }
+
+    /// A member is gone; it, if that is to be told.
+    pub(super) fn depart(&mut self, gone: &Departure) -> Option<Arc<Member>> {
+        if gone.reason == Reason::Left
+            && !self.left.iter().any(|(name, old)| *name == gone.hostname && *old == gone.incarnation)
+        {
+            if self.left.len() >= LEFT {
+                self.left.pop_front();
+            }
+            self.left.push_back((gone.hostname.clone(), gone.incarnation));
+        }
+        let is_told = self.present.get(&gone.hostname).is_some_and(|told| told.is(gone));
+        is_told.then(|| self.forget(&gone.hostname)).flatten()
+    }
+
+    /// It is told that this one is gone.
+    pub(super) fn forget(&mut self, hostname: &str) -> Option<Arc<Member>> {
+        self.doubted.remove(hostname);
+        self.present.remove(hostname)
+    }
+
+    /// Those of whom it was told that they are there, and who are not in a roster.
+    pub(super) fn absent(&self, roster: &Roster) -> Vec<Arc<Member>> {
+        let is_absent = |told: &&Arc<Member>| {
+            roster.member(&told.hostname).is_none_or(|member| member.incarnation != told.incarnation)
+        };
+        let mut absent: Vec<_> = self.present.values().filter(is_absent).cloned().collect();
+        absent.sort_by_key(|member| member.number);
+        absent
+    }
+
+    /// It may be there; nobody is told before `until`.
+    pub(super) fn doubt(&mut self, hostname: &Arc<str>, reason: Reason, until: f64) {
+        self.doubted.entry(hostname.clone()).or_insert((until, reason)).1 = reason;
+    }
+
+    /// Another lead may know better: nothing is told before `until`.
+    pub(super) fn hold(&mut self, until: f64) {
+        self.doubted.values_mut().for_each(|(held, _)| *held = held.max(until));
+    }
+
+    /// Those that were doubted for long enough, and of whom the roster has not even an earlier process.
+    pub(super) fn due(&mut self, roster: &Roster, now: f64) -> Vec<(Arc<Member>, Reason)> {
+        let mut due = Vec::new();
+        for (hostname, (until, reason)) in self.doubted.iter_mut().filter(|(_, (until, _))| *until <= now) {
+            match (roster.member(hostname), self.present.get(hostname)) {
+                (None, Some(member)) => due.push((member.clone(), *reason)),
+                _ => *until = now + HOLD,
+            }
+        }
+        due.iter().for_each(|(member, _)| drop(self.forget(&member.hostname)));
+        due.sort_by_key(|(member, _)| member.number);
+        due
+    }
+
+    pub(super) fn next_timeout(&self) -> f64 {
+        self.doubted.values().map(|(until, _)| *until).fold(f64::MAX, f64::min)
+    }
+}
