@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
-use celeriac_broker::{Connection, Error, Topology, Transport};
+use celeriac_broker::{Connection, Error, Subscription, Topology, Transport};
 use celeriac_cluster::heart::Heart as Machine;
 use celeriac_protocol::LamportClock;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use crate::chatter::Chatter;
 use crate::control::Commands;
 use crate::counters::Counters;
 use crate::events::Dispatcher;
@@ -32,6 +33,7 @@ pub struct Consumer {
     /// The tasks, by name.
     pub(crate) tasks: HashMap<String, Arc<Served>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) chatter: Arc<Chatter>,
     pub(crate) tracer: Arc<Tracer>,
     pub(crate) executor: Executor,
     pub(crate) revokes: Arc<Revokes>,
@@ -98,6 +100,11 @@ impl Consumer {
         &self.counters
     }
 
+    /// What the cluster has cost it so far.
+    pub fn chatter(&self) -> &Chatter {
+        &self.chatter
+    }
+
     /// The other workers that it knows of.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
@@ -106,6 +113,11 @@ impl Consumer {
     /// Tells it to end.
     pub fn shutdown(&self) -> &ShutdownHandle {
         &self.shutdown
+    }
+
+    /// Seconds since the start, by a clock that is never set.
+    pub(crate) fn steady(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
     }
 
     /// The connection that consumes.
@@ -129,13 +141,27 @@ impl Consumer {
 
     /// Declares a queue and takes what comes from it, by the one session that all such queues share.
     pub(crate) async fn listen(&self, topology: &Topology, queue: &str) -> Result<Mailbox, Error> {
+        self.listen_as(topology, Subscription::new(queue)).await
+    }
+
+    /// The same, with more to say of how the queue is consumed.
+    pub(crate) async fn listen_as(
+        &self,
+        topology: &Topology,
+        subscription: Subscription,
+    ) -> Result<Mailbox, Error> {
         let connection = self.connection()?;
         let mut slot = self.listener.lock().await;
         let listener = match slot.take() {
             Some(listener) => listener,
             None => Listener::open(&*connection, self.losses()).await?,
         };
-        slot.insert(listener).listen(&*connection, topology, queue).await
+        let listening = slot.insert(listener).listen(&*connection, topology, subscription).await;
+        // A queue that is gone as soon as it is declared has expired: the broker is slow, not wrong.
+        listening.map_err(|error| match error {
+            Error::NotFound(_) => Error::Lost(error.to_string()),
+            error => error,
+        })
     }
 
     pub(crate) async fn close_listener(&self) {

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod builtin;
+mod cluster;
 mod command;
 mod conf;
 mod events;
@@ -30,6 +31,7 @@ pub use self::command::{CommandError, Handler};
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::listener::Mailbox;
+use crate::mingle;
 use crate::wall::now;
 
 /// The longest that an answer may take to leave.
@@ -144,21 +146,35 @@ async fn handle(consumer: &Arc<Consumer>, delivery: Delivery) {
             return tracing::error!("Cannot decode a remote control request: {error}");
         }
     };
+    consumer.chatter.received(&format!("control.{}", consumer.commands.known(&request.method)));
     if !request.is_for(consumer.hostname()) {
         return;
     }
-    let Request { method, arguments, ticket, reply_to, .. } = request;
+    let Request { method, arguments, ticket, reply_to, destination, .. } = request;
     let shown = ticket.as_deref().map_or("none", cut);
     tracing::debug!("pidbox received method {} [ticket:{shown}]", cut(&method));
-    let outcome = consumer.commands.call(consumer, &method, arguments).await.unwrap_or_else(|error| {
+    // Of those that a worker greets some answer. An answer tells all revokes: too dear where nobody gets it.
+    let is_heard = method == "hello" && destination.is_none() && !answers_hello(consumer, &arguments);
+    let outcome = if is_heard && !consumer.commands.is_own(&method) {
+        inspect::hear_hello(consumer, &arguments).map(|()| Value::Null)
+    } else {
+        consumer.commands.call(consumer, &method, arguments).await
+    };
+    let outcome = outcome.unwrap_or_else(|error| {
         consumer.counters.invalid_control.count();
         tracing::error!("pidbox command error: {}: {error}", cut(&method));
         Map::from_iter([("error", Value::from(error.to_string()))]).into()
     });
     // A worker that is told to end does not answer that, as Celery's.
-    if let Some(reply_to) = reply_to.filter(|_| method != "shutdown") {
+    if let Some(reply_to) = reply_to.filter(|_| !is_heard && method != "shutdown") {
         reply(consumer, &reply_to, ticket, outcome).await;
     }
+}
+
+fn answers_hello(consumer: &Consumer, arguments: &Map) -> bool {
+    let limit = consumer.settings.gossip_watchers;
+    let knows = !consumer.revokes.ids().is_empty();
+    consumer.cluster.answers_hello(consumer.hostname(), mingle::watched(arguments), knows, limit)
 }
 
 fn read(consumer: &Consumer, message: Message) -> Result<Request, String> {
@@ -185,7 +201,7 @@ async fn reply(consumer: &Consumer, reply_to: &ReplyTo, ticket: Option<String>, 
     let address = Address::exchange(&reply_to.exchange, &reply_to.routing_key);
     let sending = consumer.tracer.producer.line().publish_to(&exchange, &address, message);
     match tokio::time::timeout(REPLY_TIMEOUT, sending).await {
-        Ok(Ok(_)) => {}
+        Ok(Ok(_)) => consumer.chatter.sent("reply"),
         Ok(Err(error)) => tracing::debug!("nobody waits for a remote control answer: {error}"),
         Err(_) => tracing::warn!("a remote control answer could not leave within {REPLY_TIMEOUT:?}"),
     }

@@ -27,6 +27,10 @@ pub struct Counters {
     pub invalid_control: Counter,
     /// Events of other workers that could not be understood.
     pub invalid_events: Counter,
+    /// Messages of the cluster's exchange that could not be understood or believed, or were over.
+    pub ignored_cluster: Counter,
+    /// Messages to the cluster's exchange that were dropped because too many waited for the broker, or too long.
+    pub cluster_dropped: Counter,
     /// Events of ours that were dropped because too many waited for the broker.
     pub events_dropped: Counter,
 }
@@ -57,6 +61,8 @@ counters![
     invalid,
     invalid_control,
     invalid_events,
+    ignored_cluster,
+    cluster_dropped,
     events_dropped,
 ];
 

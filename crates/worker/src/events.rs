@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::backoff::Backoff;
 use crate::blueprint::{Include, Step};
+use crate::chatter::Chatter;
 use crate::consumer::Consumer;
 use crate::counters::Counters;
 use crate::pidbox::EventSettings;
@@ -48,6 +49,7 @@ pub struct Dispatcher {
     soon: Notify,
     end: Notify,
     counters: Arc<Counters>,
+    chatter: Arc<Chatter>,
 }
 
 /// The groups that are sent: all but some, or some.
@@ -79,6 +81,8 @@ pub(crate) struct DispatcherSettings {
     pub(crate) settings: EventSettings,
     /// What counts the events that are dropped.
     pub(crate) counters: Arc<Counters>,
+    /// What counts the messages that leave.
+    pub(crate) chatter: Arc<Chatter>,
     /// Whether anything is sent at all.
     pub(crate) enabled: bool,
     /// Whether the events of tasks are (`worker_send_task_events`).
@@ -87,7 +91,7 @@ pub(crate) struct DispatcherSettings {
 
 impl Dispatcher {
     pub(crate) fn new(settings: DispatcherSettings, clock: Arc<LamportClock>, line: Arc<Line>) -> Self {
-        let DispatcherSettings { hostname, settings, enabled, task_events, counters } = settings;
+        let DispatcherSettings { hostname, settings, enabled, task_events, counters, chatter } = settings;
         let named = if task_events { BTreeSet::new() } else { BTreeSet::from(["worker".to_owned()]) };
         let groups = Groups { all: task_events, named };
         Dispatcher {
@@ -104,6 +108,7 @@ impl Dispatcher {
             soon: Notify::new(),
             end: Notify::new(),
             counters,
+            chatter,
         }
     }
 
@@ -170,6 +175,32 @@ impl Dispatcher {
         self.publish_now(Cow::Borrowed(kind), fields, true).await
     }
 
+    /// Publishes an event at once, perhaps in the name of another worker; `clock` is our own, ticked, when absent.
+    pub(crate) async fn publish_as(
+        &self,
+        hostname: &str,
+        pid: Option<i64>,
+        clock: Option<u64>,
+        kind: &'static str,
+        fields: Map,
+    ) -> Result<(), Error> {
+        if !self.sends(group_from(kind)) {
+            return Ok(());
+        }
+        let clock = clock.unwrap_or_else(|| self.clock.forward());
+        let event = Event {
+            kind: Cow::Borrowed(kind),
+            hostname: hostname.to_owned(),
+            utcoffset: Some(self.utcoffset.load(Ordering::Relaxed).into()),
+            pid,
+            clock: Some(clock),
+            timestamp: now(),
+            fields,
+        };
+        let routing_key = event.routing_key();
+        self.transmit(hostname, &routing_key, event.into_value(), false).await.map(drop)
+    }
+
     async fn publish_now(
         &self,
         kind: Cow<'static, str>,
@@ -182,7 +213,7 @@ impl Dispatcher {
         let event = self.event(kind, fields);
         self.utcoffset.store(utcoffset(), Ordering::Relaxed);
         let routing_key = event.routing_key();
-        self.transmit(&routing_key, event.into_value(), mandatory).await
+        self.transmit(&self.hostname, &routing_key, event.into_value(), mandatory).await
     }
 
     fn event(&self, kind: Cow<'static, str>, fields: Map) -> Event {
@@ -250,7 +281,7 @@ impl Dispatcher {
             } else {
                 (first.routing_key(), first.clone().into_value())
             };
-            self.transmit(&routing_key, body, false).await?;
+            self.transmit(&self.hostname, &routing_key, body, false).await?;
             unsent.events.clear();
         }
     }
@@ -281,8 +312,14 @@ impl Dispatcher {
         self.counters.events_dropped.count();
     }
 
-    async fn transmit(&self, routing_key: &str, body: Value, mandatory: bool) -> Result<Published, Error> {
-        let message = match self.settings.message(&self.hostname, &body) {
+    async fn transmit(
+        &self,
+        hostname: &str,
+        routing_key: &str,
+        body: Value,
+        mandatory: bool,
+    ) -> Result<Published, Error> {
+        let message = match self.settings.message(hostname, &body) {
             Ok(message) => message,
             Err(error) => {
                 tracing::error!("an event cannot be encoded: {error}");
@@ -290,11 +327,21 @@ impl Dispatcher {
             }
         };
         let address = Address { mandatory, ..Address::exchange(&self.settings.exchange, routing_key) };
-        self.line.publish_to(&self.exchange, &address, message).await
+        let published = self.line.publish_to(&self.exchange, &address, message).await?;
+        self.chatter.sent(&counted(routing_key));
+        Ok(published)
     }
 
     fn buffer(&self) -> MutexGuard<'_, VecDeque<Event>> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a message of events is counted as; one of tasks may hold events of many kinds.
+fn counted(routing_key: &str) -> Cow<'static, str> {
+    match routing_key.strip_prefix(TASKS).is_some_and(|rest| rest.starts_with('.')) {
+        true => Cow::Borrowed("task-*"),
+        false => Cow::Owned(routing_key.replace('.', "-")),
     }
 }
 
@@ -367,6 +414,7 @@ mod tests {
             hostname: "w1@test".into(),
             settings: EventSettings::default(),
             counters: Arc::default(),
+            chatter: Arc::default(),
             enabled: true,
             task_events: true,
         };

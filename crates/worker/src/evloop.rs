@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use celeriac_broker::Error;
+use tokio::task::JoinHandle;
 
 use crate::blueprint::Step;
 use crate::consumer::Consumer;
 
-/// Says that the worker is ready.
-pub(crate) struct Evloop;
+/// Says that the worker is ready, and from then on what the cluster costs it.
+#[derive(Default)]
+pub(crate) struct Evloop {
+    telling: Option<JoinHandle<()>>,
+}
 
 #[async_trait]
 impl Step for Evloop {
@@ -23,8 +27,16 @@ impl Step for Evloop {
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
         tracing::info!("{} ready.", consumer.hostname());
+        let chatter = consumer.chatter.clone();
+        let interval = consumer.settings.chatter_interval;
+        self.telling = Some(tokio::spawn(async move { chatter.tell(interval).await }));
         Ok(())
     }
 
-    async fn stop(&mut self) {}
+    async fn stop(&mut self) {
+        if let Some(telling) = self.telling.take() {
+            telling.abort();
+            let _ = telling.await;
+        }
+    }
 }

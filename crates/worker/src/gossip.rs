@@ -1,27 +1,34 @@
-//! The step that listens to the other workers (`celery/worker/consumer/gossip.py`); what follows from what it hears
-//! is `celeriac_cluster::gossip`'s.
+//! The step that listens to the other workers (`celery/worker/consumer/gossip.py`): by watchers, or as Celery's own do.
+//! What follows from what it hears is `celeriac_cluster`'s.
+
+mod classic;
+mod ears;
+pub(crate) mod outbox;
+mod told;
+mod watch;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_broker::{Delivery, Error};
-use celeriac_cluster::gossip::{Action, Config, Gossip as Machine, Input};
+use celeriac_broker::Error;
+use celeriac_cluster::gossip::Gossip as Classic;
 use celeriac_cluster::state::Worker as Member;
-use celeriac_protocol::{Event, Signature, Value};
+use celeriac_cluster::watch::message::{ALL, Key, NodeId};
+use celeriac_cluster::watch::{Standing, Watch};
+use celeriac_protocol::Value;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use uuid::Uuid;
 
 use crate::blueprint::{Include, Step};
-use crate::call::Call;
 use crate::consumer::{Consumer, lock};
 use crate::listener::Mailbox;
-use crate::wall::now;
+use crate::settings::GossipMode;
 
-/// How long an event of ours may take to leave.
+/// How long an event of ours may take to leave, and actions of elections to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The shortest time between two looks, in seconds.
 const SHORTEST: f64 = 0.01;
@@ -41,12 +48,23 @@ pub(crate) struct Handlers {
 }
 
 /// The other workers, as this one knows them.
-#[derive(Default)]
 pub struct Cluster {
+    /// Our name on the cluster's exchange.
+    node: NodeId,
+    /// Our mailbox on it, from when it is opened until gossip begins.
+    mailbox: Mutex<Option<Mailbox>>,
     machine: Mutex<Option<Machine>>,
     elections: Mutex<Option<mpsc::Sender<Election>>>,
     /// Actions of elections that were won.
     won: Mutex<JoinSet<()>>,
+    /// The events of all workers are heard here.
+    hears: AtomicBool,
+}
+
+/// What decides; it outlives the connections.
+enum Machine {
+    Classic(Box<Classic>),
+    Watch(Box<Watch>),
 }
 
 struct Election {
@@ -55,10 +73,45 @@ struct Election {
     action: Value,
 }
 
+impl Default for Cluster {
+    fn default() -> Self {
+        Cluster {
+            node: random_node(),
+            mailbox: Mutex::default(),
+            machine: Mutex::default(),
+            elections: Mutex::default(),
+            won: Mutex::default(),
+            hears: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Cluster {
     /// The other workers that are known; none without gossip.
     pub fn members(&self) -> Vec<Member> {
-        lock(&self.machine).iter().flat_map(|machine| machine.members().cloned()).collect()
+        match &*lock(&self.machine) {
+            Some(Machine::Classic(classic)) => classic.members().cloned().collect(),
+            Some(Machine::Watch(watch)) => watch.members().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Who leads, and what else is known of the cluster as a whole; nothing in classic gossip, where each knows its own.
+    pub fn standing(&self) -> Option<Standing> {
+        match &*lock(&self.machine) {
+            Some(Machine::Watch(watch)) => Some(watch.standing()),
+            _ => None,
+        }
+    }
+
+    /// The names of all members, ourselves included, in the order of their numbers; classic gossip has no numbers.
+    pub(crate) fn roster(&self) -> Vec<Arc<str>> {
+        match &*lock(&self.machine) {
+            Some(Machine::Watch(watch)) => {
+                watch.roster().iter().map(|member| member.hostname.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Stands for an election: of the workers that are asked to under the same id, one carries out the action.
@@ -67,12 +120,82 @@ impl Cluster {
         let election = Election { id, topic, action };
         lock(&self.elections).as_ref().is_some_and(|elections| elections.try_send(election).is_ok())
     }
+
+    /// Our name on the cluster's exchange.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Our mailbox on the cluster's exchange, which mingle may have opened.
+    pub(crate) async fn open_mailbox(&self, consumer: &Consumer) -> Result<Mailbox, Error> {
+        let kept = lock(&self.mailbox).take();
+        if let Some(mailbox) = kept {
+            return Ok(mailbox);
+        }
+        let keys = [ALL.to_owned(), Key::Node(self.node).to_string()];
+        let own = consumer.settings.events.cluster_box(&Uuid::new_v4().to_string(), &keys);
+        consumer.listen(&own, &own.queues[0].name).await
+    }
+
+    /// Keeps it for gossip; with none, drops it.
+    pub(crate) fn keep_mailbox(&self, mailbox: Option<Mailbox>) {
+        *lock(&self.mailbox) = mailbox;
+    }
+
+    /// Whether we hear the events of all workers, our own among them.
+    pub(crate) fn hears(&self) -> bool {
+        self.hears.load(Ordering::Relaxed)
+    }
+
+    /// Whether this worker is among those that answer a `hello` which was addressed to nobody. `watched` tells, of an
+    /// asker that knows of watchers, whether they answered it; `knows`, whether we have revokes to tell.
+    pub(crate) fn answers_hello(
+        &self,
+        hostname: &str,
+        watched: Option<bool>,
+        knows: bool,
+        limit: usize,
+    ) -> bool {
+        let machine = lock(&self.machine);
+        let Some(Machine::Watch(watch)) = &*machine else { return true };
+        let Standing { lead, watchers, size, .. } = watch.standing();
+        let watches = |name: &str| watchers.iter().any(|watcher| **watcher == *name);
+        let is_next = |watching: bool| {
+            let listening = watch.roster().iter().filter(|member| member.node.is_some());
+            let mut next =
+                listening.filter(|member| watching || !watches(&member.hostname)).take(limit).peekable();
+            // Where there is nobody else, the watchers answer.
+            next.peek().is_none() || next.any(|member| *member.hostname == *hostname)
+        };
+        match (watched, lead) {
+            (None, None) => true,
+            (None, Some(_)) => watches(hostname),
+            // A thousand may start at once, and greet each other.
+            (Some(_), None) if size < 2 => knows,
+            (Some(_), None) => is_next(true),
+            (Some(true), Some(_)) => false,
+            // The watchers may be gone: those that come after them in the roster answer.
+            (Some(false), Some(_)) => is_next(false),
+        }
+    }
+}
+
+/// A name on the cluster's exchange that nobody else has.
+pub(crate) fn random_node() -> NodeId {
+    NodeId(Uuid::new_v4().as_u64_pair().1)
+}
+
+/// Whether the broker does not let us use something, which trying again would not change.
+pub(crate) fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::AccessRefused { .. } | Error::Precondition(_) | Error::Unsupported { .. })
 }
 
 /// Listens to the others, and takes part in elections.
 #[derive(Default)]
 pub(crate) struct Gossip {
     listening: Option<(Arc<Consumer>, JoinHandle<()>)>,
+    /// It was said that this broker has no streams.
+    streamless: bool,
 }
 
 #[async_trait]
@@ -94,23 +217,25 @@ impl Step for Gossip {
     }
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
-        let settings = &consumer.settings;
-        let config = Config {
-            interval: settings.gossip_interval.as_secs_f64(),
-            heartbeat_interval: settings.gossip_heartbeat_interval.as_secs_f64(),
-            ..Config::new(consumer.hostname(), std::process::id())
+        let way = match consumer.settings.gossip_mode {
+            GossipMode::Classic => Way::Classic(classic::open(consumer).await?),
+            GossipMode::Watch => way(consumer, false).await?,
+            GossipMode::Stream => {
+                let has_streams = consumer.transport.capabilities().streams;
+                if !has_streams && !std::mem::replace(&mut self.streamless, true) {
+                    let name = consumer.transport.name();
+                    tracing::warn!(
+                        "gossip: the {name} transport has no streams: watchers have queues instead"
+                    );
+                }
+                way(consumer, has_streams).await?
+            }
         };
-        let mut topology = consumer.settings.events.listener(&Uuid::new_v4().to_string(), "worker.#");
-        // What was not fetched before the next heartbeat is old news.
-        topology.queues[0].message_ttl = Some(Duration::from_secs_f64(config.heartbeat_interval));
-        let mailbox = consumer.listen(&topology, &topology.queues[0].name).await?;
-        match &mut *lock(&consumer.cluster.machine) {
-            Some(machine) => machine.resume(now()),
-            machine => *machine = Some(Machine::new(config, consumer.clock.clone(), now())),
-        }
+        let node = matches!(way, Way::Watch(_)).then_some(consumer.cluster.node);
+        lock(&consumer.heart).set_node(node);
         let (standing, elections) = mpsc::channel(ELECTIONS);
         *lock(&consumer.cluster.elections) = Some(standing);
-        self.listening = Some((consumer.clone(), tokio::spawn(listen(consumer.clone(), mailbox, elections))));
+        self.listening = Some((consumer.clone(), tokio::spawn(listen(consumer.clone(), way, elections))));
         Ok(())
     }
 
@@ -119,6 +244,7 @@ impl Step for Gossip {
             *lock(&consumer.cluster.elections) = None;
             listening.abort();
             let _ = listening.await;
+            consumer.cluster.hears.store(false, Ordering::Relaxed);
             let mut won = std::mem::take(&mut *lock(&consumer.cluster.won));
             let ending = async { while won.join_next().await.is_some() {} };
             if tokio::time::timeout(PATIENCE, ending).await.is_err() {
@@ -128,139 +254,35 @@ impl Step for Gossip {
     }
 }
 
-async fn listen(consumer: Arc<Consumer>, mut mailbox: Mailbox, mut elections: mpsc::Receiver<Election>) {
-    loop {
-        let due =
-            lock(&consumer.cluster.machine).as_ref().and_then(Machine::next_timeout).unwrap_or(f64::MAX);
-        // The wall clock may jump: look again soon.
-        let wait = Duration::from_secs_f64((due - now()).clamp(SHORTEST, 5.0));
-        tokio::select! {
-            delivery = mailbox.recv() => {
-                let Some(delivery) = delivery else { return };
-                let tag = delivery.tag;
-                hear(&consumer, delivery).await;
-                if mailbox.done(tag).await.is_err() {
-                    return;
-                }
-            }
-            Some(Election { id, topic, action }) = elections.recv() => {
-                while lock(&consumer.cluster.won).try_join_next().is_some() {}
-                handle(&consumer, Input::Election { id, topic, action }).await;
-            }
-            () = tokio::time::sleep(wait) => handle(&consumer, Input::Tick).await,
+/// In which way it gossips on this connection.
+enum Way {
+    Classic(Mailbox),
+    Watch(watch::Open),
+}
+
+/// By watchers, if the broker lets us.
+async fn way(consumer: &Arc<Consumer>, streams: bool) -> Result<Way, Error> {
+    match watch::open(consumer, streams).await? {
+        Ok(open) => Ok(Way::Watch(open)),
+        Err(refusal) => {
+            refusal.tell(consumer);
+            Ok(Way::Classic(classic::open(consumer).await?))
         }
     }
 }
 
-async fn hear(consumer: &Arc<Consumer>, delivery: Delivery) {
-    let Delivery { routing_key, message, .. } = delivery;
-    let body = match message.decode(&consumer.settings.events.accept) {
-        Ok(body) => body,
-        Err(error) => {
-            consumer.counters.invalid_events.count();
-            return tracing::error!("cannot decode an event ({routing_key}): {error}");
+async fn listen(consumer: Arc<Consumer>, way: Way, mut elections: mpsc::Receiver<Election>) {
+    let mailbox = match way {
+        Way::Classic(mailbox) => mailbox,
+        Way::Watch(open) => {
+            let losses = consumer.losses();
+            watch::listen(&consumer, open, &mut elections).await.tell(&consumer);
+            lock(&consumer.heart).set_node(None);
+            match classic::open(&consumer).await {
+                Ok(mailbox) => mailbox,
+                Err(error) => return losses.tell(error),
+            }
         }
     };
-    let mut wrong = None;
-    for event in Event::read_all(body) {
-        match event {
-            Ok(event) => handle(consumer, Input::Event { routing_key: &routing_key, event: &event }).await,
-            Err(error) => {
-                consumer.counters.invalid_events.count();
-                wrong.get_or_insert(error);
-            }
-        }
-    }
-    // One line for a message, however many are wrong in it.
-    if let Some(error) = wrong {
-        tracing::error!("an event is ignored ({routing_key}): {error}");
-    }
-}
-
-/// Carries out what follows, in order: elections rely on it.
-async fn handle(consumer: &Arc<Consumer>, input: Input<'_>) {
-    let actions = lock(&consumer.cluster.machine).as_mut().map(|machine| machine.handle(input, now()));
-    for action in actions.into_iter().flatten() {
-        carry_out(consumer, action).await;
-    }
-}
-
-async fn carry_out(consumer: &Arc<Consumer>, action: Action) {
-    let handlers = &consumer.handlers;
-    match action {
-        Action::Joined(member) => {
-            tracing::debug!("{} joined the party", member.hostname);
-            call(&handlers.node_join, &member);
-        }
-        Action::Left(member) => {
-            tracing::debug!("{} left", member.hostname);
-            call(&handlers.node_leave, &member);
-        }
-        Action::Lost(member) => {
-            tracing::info!("missed heartbeat from {}", member.hostname);
-            call(&handlers.node_lost, &member);
-        }
-        Action::Drifted(drift) => tracing::warn!(
-            "Substantial drift from {} may mean clocks are out of sync.  Current drift is {:.0} seconds.",
-            drift.hostname,
-            drift.seconds()
-        ),
-        Action::Crowded { limit } => {
-            tracing::warn!("there are more than {limit} workers: those heard longest ago are forgotten");
-        }
-        Action::Publish { kind, fields } => {
-            let sent = tokio::time::timeout(PATIENCE, consumer.events().publish(kind, fields)).await;
-            match sent {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!("cannot send {kind}: {error}"),
-                Err(_) => tracing::warn!("cannot send {kind} within {PATIENCE:?}"),
-            }
-        }
-        Action::Elected { id, run: Some((topic, action)), .. } => {
-            tracing::info!("I won the election '{id}'");
-            // Gossip goes on meanwhile.
-            let running = consumer.clone();
-            lock(&consumer.cluster.won).spawn(async move { run(&running, &topic, action).await });
-        }
-        Action::Elected { id, leader, run: None } => tracing::info!("node {leader} elected for '{id}'"),
-        Action::Expired(id) => tracing::warn!("the election '{id}' was not decided"),
-        Action::Refused(error) => {
-            consumer.counters.invalid_events.count();
-            tracing::error!("{error}");
-        }
-    }
-}
-
-/// A handler that panics must not end the gossip.
-fn call(handlers: &[NodeHandler], member: &Member) {
-    for handler in handlers {
-        if catch_unwind(AssertUnwindSafe(|| handler(member))).is_err() {
-            tracing::error!("Ignored a panic of a handler for {}", member.hostname);
-        }
-    }
-}
-
-async fn run(consumer: &Arc<Consumer>, topic: &str, action: Value) {
-    if let Some(handler) = consumer.handlers.elected.get(topic) {
-        if catch_unwind(AssertUnwindSafe(|| handler(consumer, action))).is_err() {
-            tracing::error!("Ignored a panic of the handler for the election topic '{topic}'");
-        }
-    } else if topic == "task" {
-        call_task(consumer, action).await;
-    } else {
-        tracing::error!("Unknown election topic '{topic}'");
-    }
-}
-
-/// Sends the task that an election was about.
-async fn call_task(consumer: &Consumer, task: Value) {
-    let signature = match Signature::from_value(task) {
-        Ok(signature) => signature,
-        Err(error) => return tracing::error!("Could not call task: {error}"),
-    };
-    let mut call = Call::from_signature(signature, None);
-    let id = call.options.task_id.take().unwrap_or_else(|| Uuid::new_v4().to_string());
-    if let Err(error) = consumer.tracer.producer.send(id, call).await {
-        tracing::error!("Could not call task: {error}");
-    }
+    classic::listen(consumer, mailbox, elections).await;
 }

@@ -13,10 +13,11 @@ use tokio::task::JoinHandle;
 use crate::blueprint::{Include, Step};
 use crate::consumer::{Consumer, lock};
 use crate::request::Stage;
-use crate::wall::now;
 
 /// How long the last word may take to leave.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest time between two looks, in seconds.
+const LONGEST: f64 = 60.0;
 
 /// Sends `worker-online`, `worker-heartbeat` and `worker-offline`.
 #[derive(Default)]
@@ -47,9 +48,8 @@ impl Step for Heart {
             send(&beating, Input::Start).await;
             loop {
                 let due = lock(&beating.heart).next_timeout().unwrap_or(f64::MAX);
-                // The wall clock may jump: look again soon.
-                let longest = beating.settings.heartbeat_interval.as_secs_f64().max(0.5);
-                tokio::time::sleep(Duration::from_secs_f64((due - now()).clamp(0.0, longest))).await;
+                let wait = (due - beating.steady()).clamp(0.0, LONGEST);
+                tokio::time::sleep(Duration::from_secs_f64(wait)).await;
                 if let Some(Published::Returned) = send(&beating, Input::Tick).await {
                     tell_unheard(&beating, &unheard);
                 }
@@ -78,7 +78,7 @@ pub(crate) async fn send(consumer: &Consumer, input: Input) -> Option<Published>
 
 /// Publishes what the heart has to say now, if anything.
 async fn beat(consumer: &Consumer, input: Input) -> Result<Option<Published>, Error> {
-    let beat = lock(&consumer.heart).handle(input, load(consumer), now());
+    let beat = lock(&consumer.heart).handle(input, load(consumer), consumer.steady());
     match beat {
         Some(beat) => consumer.events().publish_mandatory(beat.kind, beat.fields).await.map(Some),
         None => Ok(None),
@@ -100,9 +100,9 @@ fn loadavg() -> Option<[f64; 3]> {
     Some([loads.next()?, loads.next()?, loads.next()?])
 }
 
-/// A worker that gossips hears itself, unless somebody removed the binding.
+/// A worker that hears all hears itself, unless somebody removed the binding.
 fn tell_unheard(consumer: &Consumer, told: &AtomicBool) {
-    if consumer.settings.gossip && !told.swap(true, Ordering::Relaxed) {
+    if consumer.cluster.hears() && !told.swap(true, Ordering::Relaxed) {
         tracing::warn!("nobody hears the heartbeats of this worker: nothing is bound to the event exchange");
     }
 }

@@ -13,6 +13,7 @@ mod attempt;
 mod backoff;
 mod blueprint;
 mod call;
+mod chatter;
 mod connection;
 mod consumer;
 pub mod control;
@@ -53,6 +54,7 @@ mod worker;
 pub use backoff::Backoff;
 pub use blueprint::{GraphError, Include, Step};
 pub use call::{Call, CallOptions, Expires};
+pub use chatter::Chatter;
 pub use consumer::Consumer;
 pub use counters::Counters;
 pub use error::{SendError, WorkerError};
@@ -61,7 +63,7 @@ pub use gossip::Cluster;
 pub use pidbox::{EventSettings, Pidbox};
 pub use producer::{Producer, ProducerSettings};
 pub use queues::Queues;
-pub use settings::Settings;
+pub use settings::{GossipMode, Settings};
 pub use shutdown::{Shutdown, ShutdownHandle};
 pub use task::{
     ArgumentError, Failure, NativeTask, Rate, RateError, Registry, RetryOptions, Run, Task, TaskError,

@@ -44,14 +44,17 @@ impl Listener {
         &self,
         connection: &dyn Connection,
         topology: &Topology,
-        queue: &str,
+        subscription: Subscription,
     ) -> Result<Mailbox, Error> {
         connection.declare(topology).await?;
         let (sender, letters) = mpsc::unbounded_channel();
-        self.routes.lock().insert(queue.to_owned(), sender);
-        self.session.subscribe(&Subscription::new(queue)).await?;
+        self.routes.lock().insert(subscription.queue.clone(), sender);
+        if let Err(error) = self.session.subscribe(&subscription).await {
+            self.routes.lock().remove(&subscription.queue);
+            return Err(error);
+        }
         Ok(Mailbox {
-            queue: queue.to_owned(),
+            queue: subscription.queue,
             session: self.session.clone(),
             routes: self.routes.clone(),
             letters,

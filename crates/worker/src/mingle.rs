@@ -1,5 +1,8 @@
 //! The step that syncs with the neighbours before tasks are taken (`celery/worker/consumer/mingle.py`); what is
-//! told and taken over is `celeriac_cluster::mingle`'s.
+//! told and taken over is `celeriac_cluster::mingle`'s. A worker that gossips by watchers asks these first, and others
+//! only when there are some that the watchers do not speak for.
+
+mod watchers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +11,29 @@ use async_trait::async_trait;
 use celeriac_broker::{Address, Error, Published};
 use celeriac_cluster::mingle::{self, Synced};
 use celeriac_protocol::control::{self, ReplyTo, Request};
-use celeriac_protocol::{Message, Value};
+use celeriac_protocol::{Map, Message, Value};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use self::watchers::Found;
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::listener::Mailbox;
+use crate::settings::GossipMode;
 use crate::wall::now;
 
 /// How long neighbours have to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What only celeriac's workers tell in a `hello`.
+const OWN: &str = "celeriac";
+const WATCHED: &str = "watched";
+
 /// Asks the neighbours for their clocks and revokes.
 #[derive(Default)]
-pub(crate) struct Mingle;
+pub(crate) struct Mingle {
+    started: Option<Arc<Consumer>>,
+}
 
 #[async_trait]
 impl Step for Mingle {
@@ -43,8 +54,9 @@ impl Step for Mingle {
     }
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
+        self.started = Some(consumer.clone());
         tracing::info!("mingle: searching for neighbors");
-        let synced = send_hello(consumer).await?;
+        let synced = sync(consumer).await?;
         for (node, error) in &synced.errors {
             tracing::error!("mingle: sync with {node} failed: {error}");
         }
@@ -57,17 +69,42 @@ impl Step for Mingle {
         Ok(())
     }
 
-    async fn stop(&mut self) {}
+    async fn stop(&mut self) {
+        if let Some(consumer) = self.started.take() {
+            consumer.cluster.keep_mailbox(None);
+        }
+    }
 }
 
-/// Asks, and takes over what comes back; nobody is waited for where nobody can answer.
-async fn send_hello(consumer: &Arc<Consumer>) -> Result<Synced, Error> {
+/// Asks whoever is to be asked.
+async fn sync(consumer: &Arc<Consumer>) -> Result<Synced, Error> {
+    let settings = &consumer.settings;
+    if !settings.gossip || settings.gossip_mode == GossipMode::Classic {
+        return send_hello(consumer, None).await;
+    }
+    match watchers::ask(consumer).await? {
+        Found::Refused => send_hello(consumer, None).await,
+        Found::Nobody => send_hello(consumer, Some(false)).await,
+        Found::Watchers { strangers } => {
+            let others = if strangers { send_hello(consumer, Some(true)).await? } else { Synced::default() };
+            Ok(Synced { replied: others.replied + 1, nodes: others.nodes + 1, ..others })
+        }
+        Found::Blocked => {
+            tracing::warn!("mingle: the broker does not take our question");
+            Ok(Synced::default())
+        }
+    }
+}
+
+/// Asks, and takes over what comes back; nobody is waited for where nobody can answer. `watched` tells whether the
+/// watchers have answered us, when we have asked them.
+async fn send_hello(consumer: &Arc<Consumer>, watched: Option<bool>) -> Result<Synced, Error> {
     let settings = &consumer.settings.control;
     let (oid, ticket) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let reply_box = settings.reply_box(&oid);
     let mut mailbox = consumer.listen(&reply_box, &reply_box.queues[0].name).await?;
     // A broker that blocks publishers, because it is short of memory, must not keep us from its queues.
-    let published = timeout(TIMEOUT, publish_hello(consumer, &oid, &ticket)).await;
+    let published = timeout(TIMEOUT, publish_hello(consumer, &oid, &ticket, watched)).await;
     let synced = match published {
         Ok(Ok(Published::Accepted)) => gather(consumer, &mut mailbox, &ticket).await,
         Ok(Ok(Published::Returned)) => Synced::default(),
@@ -84,12 +121,25 @@ async fn send_hello(consumer: &Arc<Consumer>) -> Result<Synced, Error> {
     Ok(synced)
 }
 
-async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<Published, Error> {
+async fn publish_hello(
+    consumer: &Consumer,
+    oid: &str,
+    ticket: &str,
+    watched: Option<bool>,
+) -> Result<Published, Error> {
     let settings = &consumer.settings.control;
     let exchange = settings.requests();
+    let mut arguments = consumer.revokes.look_at_ids(false, |revoked| {
+        revoked.purge(now());
+        mingle::hello(consumer.hostname(), revoked, monotonic())
+    });
+    if let Some(watched) = watched {
+        // Python takes it among the arguments that it does not know.
+        arguments.insert(OWN, Map::from_iter([(WATCHED, Value::from(watched))]));
+    }
     let request = Request {
         method: "hello".to_owned(),
-        arguments: mingle::hello(consumer.hostname(), &consumer.revokes.ids(), monotonic()),
+        arguments,
         ticket: Some(ticket.to_owned()),
         reply_to: Some(ReplyTo {
             exchange: control::reply_exchange(&settings.namespace),
@@ -100,7 +150,17 @@ async fn publish_hello(consumer: &Consumer, oid: &str, ticket: &str) -> Result<P
     let message =
         settings.request(request, TIMEOUT).map_err(|error| Error::NotAccepted(error.to_string()))?;
     let address = Address::exchange(&exchange.exchanges[0].name, "").mandatory();
-    consumer.tracer.producer.line().publish_to(&exchange, &address, message).await
+    let published = consumer.tracer.producer.line().publish_to(&exchange, &address, message).await?;
+    consumer.chatter.sent("hello");
+    Ok(published)
+}
+
+/// Whether the watchers have answered who says `hello`, as it tells; workers that know of none do not.
+pub(crate) fn watched(arguments: &Map) -> Option<bool> {
+    match arguments.get(OWN)?.as_map()?.get(WATCHED)? {
+        Value::Bool(watched) => Some(*watched),
+        _ => None,
+    }
 }
 
 /// Takes over the answers that come in time, each as it comes: all together may be large.
@@ -110,6 +170,7 @@ async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str) -> Syn
         while let Some(delivery) = mailbox.recv().await {
             let headers = &delivery.message.headers;
             if headers.get("ticket").is_none_or(|of| of.as_str() == Some(ticket)) {
+                consumer.chatter.received("reply");
                 on_reply(consumer, &delivery.message, &mut synced);
             }
             if mailbox.done(delivery.tag).await.is_err() {

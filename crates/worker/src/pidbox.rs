@@ -3,12 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_broker::{Binding, Exchange, ExchangeKind, Queue, Topology};
+use celeriac_broker::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Topology};
+use celeriac_cluster::watch::message::Message as Word;
 use celeriac_protocol::codec::{self, Accept, Serializer};
 use celeriac_protocol::control::{self, Request};
 use celeriac_protocol::{LamportClock, Map, Message, Value, event};
 
 use crate::wall::now;
+
+/// How long what the cluster says may wait for a worker: longer than anybody waits for it. A worker that misses more asks
+/// for all of it.
+const CLUSTER_TTL: Duration = Duration::from_secs(30);
+/// How much a stream of heartbeats keeps, and in pieces of which size, since it forgets whole pieces.
+const STREAM_AGE: &str = "1m";
+const STREAM_SEGMENT: i64 = 1 << 20;
 
 /// How remote control travels (`kombu/pidbox.py`, `Mailbox`).
 #[derive(Debug, Clone)]
@@ -170,6 +178,61 @@ impl EventSettings {
             ..self.topology()
         }
     }
+
+    /// The exchange on which celeriac's workers tell each other who is there.
+    pub fn cluster(&self) -> Topology {
+        exchange(Exchange::new(format!("celeriac.cluster.{}", self.exchange), ExchangeKind::Topic))
+    }
+
+    /// A queue of one worker or client for what the cluster says by some keys. `id` is random.
+    pub fn cluster_box(&self, id: &str, keys: &[impl ToString]) -> Topology {
+        let cluster = self.cluster();
+        let name = format!("celeriac.{id}");
+        let exchange = &cluster.exchanges[0].name;
+        Topology {
+            bindings: keys.iter().map(|key| Binding::new(&name, exchange, key.to_string())).collect(),
+            queues: vec![own(&name)],
+            exchanges: cluster.exchanges,
+        }
+    }
+
+    /// A queue of one worker for what all workers tell of themselves. What waits in it is not dropped before a watcher
+    /// that lags has noticed by its own heartbeat that it does.
+    pub fn heartbeats(&self, id: &str) -> Topology {
+        let queue = own(&format!("{}.{id}", self.queue.name));
+        Topology { queues: vec![queue], ..self.listener(id, "worker.#") }
+    }
+
+    /// The stream of what all workers tell of themselves, which watchers share.
+    pub fn heartbeat_stream(&self) -> Topology {
+        let name = format!("celeriac.heartbeats.{}", self.exchange);
+        let arguments = [
+            ("x-max-age", Value::from(STREAM_AGE)),
+            ("x-stream-max-segment-size-bytes", STREAM_SEGMENT.into()),
+        ];
+        Topology {
+            bindings: vec![Binding::new(&name, &self.exchange, "worker.#")],
+            queues: vec![Queue {
+                kind: QueueKind::Stream,
+                arguments: Map::from_iter(arguments),
+                ..Queue::new(name)
+            }],
+            ..self.topology()
+        }
+    }
+
+    /// A message on the cluster's exchange, which is JSON whatever events are.
+    ///
+    /// # Errors
+    /// Never, as long as its numbers are finite.
+    pub fn cluster_message(&self, word: &Word) -> Result<Message, codec::EncodeError> {
+        Ok(Message::transient(Map::new(), codec::encode(&word.to_value(), Serializer::Json, None)?))
+    }
+}
+
+/// A queue that goes with the worker that reads it.
+fn own(name: &str) -> Queue {
+    Queue { exclusive: true, message_ttl: Some(CLUSTER_TTL), ..transient(name) }
 }
 
 fn exchange(exchange: Exchange) -> Topology {

@@ -64,8 +64,8 @@ impl Revokes {
     /// Whether a request is not to run (any more).
     pub(crate) fn check(&self, facts: &Facts, now: DateTime<Utc>) -> Option<Revocation> {
         if facts.is_expired(now) {
-            // As Celery: should it come again, it need not be looked at (`celery/worker/request.py`).
-            self.change_ids(|ids| ids.add(&facts.headers.id, seconds(now)));
+            // Unlike Celery it is not added to the ids: should it come again, its header says the same, and sets that
+            // differ by what each worker happened to get would be compared for ever.
             return Some(Revocation::Expired);
         }
         if !self.any.load(Ordering::Acquire) {
@@ -104,6 +104,20 @@ impl Revokes {
         drop(ids);
         self.id_changes.fetch_add(1, Ordering::Release);
         changed
+    }
+
+    /// Has somebody look at the revoked ids who mostly changes nothing; `changes` says that it does.
+    pub(crate) fn look_at_ids<T>(&self, changes: bool, look: impl FnOnce(&mut Revoked) -> T) -> T {
+        let mut ids = self.ids();
+        let before = ids.len();
+        let seen = look(&mut ids);
+        let (after, changed) = (ids.len(), changes || ids.len() != before);
+        drop(ids);
+        if changed {
+            self.any.fetch_or(after > 0, Ordering::Release);
+            self.id_changes.fetch_add(1, Ordering::Release);
+        }
+        seen
     }
 
     /// Revokes every task that carries one of these values of a stamp.
@@ -147,8 +161,4 @@ pub(crate) fn items(value: &Value) -> &[Value] {
 
 fn json(value: &Value) -> Option<Bytes> {
     codec::encode(value, Serializer::Json, None).ok().map(|body| body.data)
-}
-
-fn seconds(now: DateTime<Utc>) -> f64 {
-    now.timestamp_micros() as f64 / 1e6
 }

@@ -57,10 +57,18 @@ pub struct Settings {
     pub enable_remote_control: bool,
     /// Whether the worker listens to the others (`--without-gossip` does not).
     pub gossip: bool,
+    /// `celeriac_gossip`: in which way it does (`--gossip`).
+    pub gossip_mode: GossipMode,
+    /// `celeriac_gossip_watchers`: how many workers listen to all heartbeats, the lead included; 1 to 16.
+    pub gossip_watchers: usize,
+    /// `celeriac_gossip_beat`: time between two words of the lead, between 0.5 s and a minute.
+    pub gossip_beat: Duration,
     /// Time between two looks for workers that are lost (`Gossip.interval`).
     pub gossip_interval: Duration,
     /// How long what other workers tell may wait for us (`Gossip.heartbeat_interval`).
     pub gossip_heartbeat_interval: Duration,
+    /// Time between two lines in the log of what the cluster costs; none with zero.
+    pub chatter_interval: Duration,
     /// Whether it asks its neighbours for clocks and revokes before it starts (`--without-mingle` does not).
     pub mingle: bool,
     /// Whether it sends heartbeats (`--without-heartbeat` does not).
@@ -91,6 +99,37 @@ pub struct Settings {
     pub conf_defaults: Map,
 }
 
+/// How workers hear of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GossipMode {
+    /// A few listen to the heartbeats of all and tell the rest what changed: the cost is linear.
+    #[default]
+    Watch,
+    /// All listen to all, as Celery's do: the cost grows with the square of their number.
+    Classic,
+    /// As `Watch`, but the few read the heartbeats from one stream queue of RabbitMQ.
+    Stream,
+}
+
+impl GossipMode {
+    /// All of them.
+    pub const ALL: [GossipMode; 3] = [GossipMode::Watch, GossipMode::Classic, GossipMode::Stream];
+
+    /// Its word: `watch`, `classic`, `stream`.
+    pub fn name(self) -> &'static str {
+        match self {
+            GossipMode::Watch => "watch",
+            GossipMode::Classic => "classic",
+            GossipMode::Stream => "stream",
+        }
+    }
+
+    /// The mode of a word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        GossipMode::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -115,8 +154,12 @@ impl Default for Settings {
             cancel_on_connection_loss: false,
             enable_remote_control: true,
             gossip: true,
+            gossip_mode: GossipMode::Watch,
+            gossip_watchers: 2,
+            gossip_beat: Duration::from_secs(5),
             gossip_interval: Duration::from_secs(5),
             gossip_heartbeat_interval: Duration::from_secs(2),
+            chatter_interval: Duration::from_secs(300),
             mingle: true,
             heartbeat: true,
             heartbeat_interval: Duration::from_secs(2),

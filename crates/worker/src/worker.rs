@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use celeriac_broker::{Error, Transport};
 use celeriac_cluster::heart::Heart as Machine;
@@ -10,9 +10,11 @@ use celeriac_protocol::Value;
 use celeriac_results::ResultStore;
 use chrono::Utc;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::blueprint::{Blueprint, GraphError, Step};
+use crate::chatter::Chatter;
 use crate::connection::ConnectionStep;
 use crate::consumer::Consumer;
 use crate::control::{Commands, Control, Handler};
@@ -173,10 +175,12 @@ impl Worker {
     fn consumer(self, lost: mpsc::UnboundedSender<(u64, Error)>) -> Consumer {
         let settings = self.settings;
         let hostname: Arc<str> = settings.hostname.as_str().into();
+        let chatter = Arc::<Chatter>::default();
         let dispatcher = DispatcherSettings {
             hostname: hostname.clone(),
             settings: settings.events.clone(),
             counters: self.counters.clone(),
+            chatter: chatter.clone(),
             enabled: settings.task_events || settings.gossip || settings.heartbeat,
             task_events: settings.task_events,
         };
@@ -202,6 +206,7 @@ impl Worker {
             tracer,
             transport: self.transport,
             counters: self.counters,
+            chatter,
             revokes,
             requests: Arc::<Requests>::default(),
             commands: self.commands,
@@ -238,7 +243,7 @@ fn steps(own: Vec<Box<dyn Step>>) -> Vec<Box<dyn Step>> {
         Box::<TasksStep>::default(),
     ];
     steps.extend(own);
-    steps.push(Box::new(Evloop));
+    steps.push(Box::<Evloop>::default());
     steps
 }
 

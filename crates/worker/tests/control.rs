@@ -1,6 +1,7 @@
 //! Remote control, asked through its mailbox.
 
 pub mod client;
+mod cluster;
 mod hostile;
 mod inspect;
 mod limits;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use celeriac_protocol::Value;
 use celeriac_worker::control::{Arguments, CommandError};
-use celeriac_worker::{Call, Consumer, Shutdown};
+use celeriac_worker::{Call, Consumer, GossipMode, Shutdown};
 
 use self::client::{Client, error, from_json, gated, json, ok, rig};
 use crate::support::{Rig, eventually, ints};
@@ -319,7 +320,7 @@ async fn a_queue_that_the_broker_refuses_is_told_and_forgotten() {
 #[tokio::test]
 async fn an_election_runs_its_action_here() {
     let mut rig = rig();
-    rig.settings.gossip = true;
+    (rig.settings.gossip, rig.settings.gossip_mode) = (true, GossipMode::Classic);
     let (told, mut elected) = tokio::sync::mpsc::unbounded_channel();
     let worker = rig.start_as(Arc::new(rig.transport.clone()), |worker| {
         worker.on_elected("mine", move |_, action| drop(told.send(action)))

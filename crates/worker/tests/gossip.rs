@@ -1,4 +1,8 @@
-//! What other workers tell.
+//! What other workers tell one that gossips as Celery's do.
+
+mod mingle;
+mod party;
+mod watch;
 
 use std::sync::Arc;
 
@@ -6,7 +10,7 @@ use celeriac_broker::{Address, Connection};
 use celeriac_cluster::state::Worker as Member;
 use celeriac_protocol::{Map, Message, Properties};
 use celeriac_worker::wall::now;
-use celeriac_worker::{EventSettings, Shutdown};
+use celeriac_worker::{EventSettings, GossipMode, Shutdown};
 use tokio::sync::mpsc;
 
 use crate::control::client::{Client, ok, rig};
@@ -58,7 +62,7 @@ async fn invalid_events(worker: &Running, expected: u64) {
 #[tokio::test]
 async fn each_event_that_cannot_be_used_is_counted_and_gossip_goes_on() {
     let mut rig = rig();
-    rig.settings.gossip = true;
+    (rig.settings.gossip, rig.settings.gossip_mode) = (true, GossipMode::Classic);
     let (told, mut joined) = mpsc::unbounded_channel();
     let worker = rig.start_as(Arc::new(rig.transport.clone()), |worker| {
         worker.on_node_join(move |member| drop(told.send(member.hostname.to_string())))
@@ -120,7 +124,7 @@ async fn each_event_that_cannot_be_used_is_counted_and_gossip_goes_on() {
 #[tokio::test]
 async fn a_program_is_told_once_who_is_lost() {
     let mut rig = rig();
-    rig.settings.gossip = true;
+    (rig.settings.gossip, rig.settings.gossip_mode) = (true, GossipMode::Classic);
     let (told, mut heard) = mpsc::unbounded_channel();
     let say = |what: &'static str| {
         let told = told.clone();

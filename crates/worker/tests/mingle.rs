@@ -176,6 +176,21 @@ async fn clock_and_revokes_of_the_neighbours_are_taken_over_before_tasks_are() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn revokes_that_are_over_are_not_told() {
+    let mut rig = mingling();
+    rig.settings.revoke_expires = Duration::ZERO;
+    let (worker, mut ready) = start(&rig);
+    ready.wait().await;
+    let mut client = Client::open(&rig).await;
+    client.ask("revoke", &[("task_id", "r1".into())]).await;
+    rig.transport.sever();
+    let mut neighbour = Neighbour::open(&rig, "w2@test").await;
+    assert_eq!(neighbour.hello().await.arguments.get("revoked"), Some(&Map::new().into()));
+    ready.wait().await;
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn replies_that_make_no_sense_spoil_nothing() {
     let log = Log::record();
     let rig = mingling();

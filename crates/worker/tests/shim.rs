@@ -1,7 +1,7 @@
 //! A transport between the worker and the one in memory, with faults that a real broker has.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,19 +10,30 @@ use celeriac_broker::{
     Settlement, Subscription, Topology, Transport,
 };
 use celeriac_protocol::Message;
+use tokio::sync::watch;
 
 /// A broker with a fault.
-#[derive(Debug)]
 pub struct Shim {
     inner: MemoryTransport,
     faults: Arc<Faults>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Faults {
     forgets: AtomicBool,
     stalls: AtomicBool,
     lags: AtomicBool,
+    holds: watch::Sender<bool>,
+    refuses: Mutex<Option<Refused>>,
+    dead: AtomicBool,
+    connections: Mutex<Vec<Arc<dyn Connection>>>,
+}
+
+/// What nobody may do with the cluster's exchange.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    Declare,
+    Publish,
 }
 
 impl Shim {
@@ -49,9 +60,52 @@ impl Shim {
         self.faults.stalls.store(true, Ordering::Relaxed);
     }
 
+    /// A broker without a fault, so far.
+    pub fn sound(inner: MemoryTransport) -> Self {
+        Shim { inner, faults: Arc::default() }
+    }
+
+    /// Lets nobody use the cluster's exchange.
+    pub fn refuse(&self, what: Refused) {
+        *self.faults.refuses.lock().unwrap() = Some(what);
+    }
+
+    /// Takes no message until it is to [`release`](Self::release) those that wait.
+    pub fn hold(&self) {
+        self.faults.holds.send_replace(true);
+    }
+
+    pub fn release(&self) {
+        self.faults.holds.send_replace(false);
+    }
+
+    /// The worker that uses it is gone, as by SIGKILL: nothing of it is heard any more.
+    pub async fn kill(&self) {
+        self.faults.dead.store(true, Ordering::Relaxed);
+        let connections = std::mem::take(&mut *self.faults.connections.lock().unwrap());
+        for connection in connections {
+            connection.close().await;
+        }
+    }
+
     /// Takes the messages that are published from now on.
     pub fn flow(&self) {
         self.faults.stalls.store(false, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Shim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shim").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl Faults {
+    fn check(&self, what: Refused, exchange: &str) -> Result<(), Error> {
+        if exchange.starts_with("celeriac.cluster.") && *self.refuses.lock().unwrap() == Some(what) {
+            return Err(Error::AccessRefused { broker: "shim".to_owned(), reason: exchange.to_owned() });
+        }
+        Ok(())
     }
 }
 
@@ -70,7 +124,11 @@ impl Transport for Shim {
     }
 
     async fn connect(&self) -> Result<Arc<dyn Connection>, Error> {
+        if self.faults.dead.load(Ordering::Relaxed) {
+            return Err(Error::Connect { broker: "shim".to_owned(), reason: "dead".to_owned() });
+        }
         let inner = self.inner.connect().await?;
+        self.faults.connections.lock().unwrap().push(inner.clone());
         Ok(Arc::new(ShimConnection { inner, faults: self.faults.clone() }))
     }
 }
@@ -83,6 +141,9 @@ struct ShimConnection {
 #[async_trait]
 impl Connection for ShimConnection {
     async fn declare(&self, topology: &Topology) -> Result<(), Error> {
+        for exchange in &topology.exchanges {
+            self.faults.check(Refused::Declare, &exchange.name)?;
+        }
         self.inner.declare(topology).await
     }
 
@@ -90,6 +151,9 @@ impl Connection for ShimConnection {
         if self.faults.stalls.load(Ordering::Relaxed) {
             return std::future::pending().await;
         }
+        self.faults.check(Refused::Publish, &address.exchange)?;
+        let mut holds = self.faults.holds.subscribe();
+        let _ = holds.wait_for(|holds| !holds).await;
         self.inner.publish(address, message).await
     }
 

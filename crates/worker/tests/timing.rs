@@ -51,7 +51,7 @@ async fn a_task_years_away_goes_back_when_the_worker_ends() {
 
 #[tokio::test]
 async fn an_expired_task_is_revoked() {
-    let rig = Rig::new().with(echo());
+    let rig = crate::control::client::rig();
     // Without the property `expiration`, by which the broker itself would drop it.
     let headers = TaskHeaders { expires: Some(Utc::now()), ..TaskHeaders::new("echo", "a") };
     let message = TaskMessage::new(headers, &Body::default(), Serializer::Json, None).unwrap();
@@ -61,6 +61,8 @@ async fn an_expired_task_is_revoked() {
     assert_eq!(meta.state, State::Revoked);
     assert_eq!(meta.exception().unwrap().kind, "TaskRevokedError");
     assert_eq!(worker.counters.expired.value(), 1);
+    let mut client = crate::control::client::Client::open(&rig).await;
+    assert_eq!(client.ask_json("revoked", "{}").await, "[]", "its header says so by itself");
     worker.end(Shutdown::Warm).await.unwrap();
     assert_eq!((rig.len("celery").await, rig.len("dead").await), (0, 0));
 }

@@ -1,4 +1,4 @@
-//! Celery's commands: what they take, and who answers them. Kinds, aliases and helps are
+//! Celery's commands and our one: what they take, and who answers them. Kinds, aliases and helps are
 //! [`commands::COMMANDS`]'s.
 
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use futures_util::future::BoxFuture;
 use self::Call::{Later, Now};
 use super::arguments::Arguments;
 use super::command::CommandError;
-use super::{conf, events, inspect, memory, pool, queues, revoke, stats, tasks};
+use super::{cluster, conf, events, inspect, memory, pool, queues, revoke, stats, tasks};
 use crate::consumer::Consumer;
 
-/// One of Celery's commands.
+/// One of the commands.
 pub(super) struct Builtin {
     pub(super) name: &'static str,
     /// The parameters that must be given, in Python's order.
@@ -56,6 +56,7 @@ const BUILTINS: &[Builtin] = &[
     open("active", &[], Now(inspect::active)),
     closed("active_queues", &[], Now(queues::active_queues)),
     open("clock", &[], Now(inspect::clock)),
+    open("cluster", &[], Now(cluster::cluster)),
     open("conf", &[], Now(conf::conf)),
     open("hello", &["from_node"], Now(inspect::hello)),
     open("memdump", &[], Now(memory::memdump)),
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_of_celery_has_a_handler_and_nothing_else_has() {
+    fn every_command_has_a_handler_and_nothing_else_has() {
         let known: BTreeSet<_> = COMMANDS.iter().map(|command| command.name).collect();
         let built: BTreeSet<_> = BUILTINS.iter().map(|builtin| builtin.name).collect();
         assert_eq!(known, built);

@@ -80,6 +80,17 @@ impl Commands {
         self.own.insert(name.into(), Arc::new(handler));
     }
 
+    /// The name of a command that is known, under which requests for it are counted.
+    pub(super) fn known(&self, method: &str) -> &str {
+        let own = self.own.get_key_value(method).map(|(name, _)| name.as_str());
+        own.or_else(|| Some(builtin::find(method)?.name)).unwrap_or("unknown")
+    }
+
+    /// Whether the program has its own command of that name.
+    pub(super) fn is_own(&self, method: &str) -> bool {
+        self.own.contains_key(method)
+    }
+
     /// Carries a command out. It can neither hang nor take the worker's control with it.
     pub(crate) async fn call(
         &self,

@@ -9,7 +9,7 @@ use celeriac_protocol::{Map, Value, time};
 use super::arguments::{Arguments, cut, maybe_list};
 use super::command::{CommandError, ok};
 use crate::consumer::Consumer;
-use crate::mingle::monotonic;
+use crate::mingle::{monotonic, watched};
 use crate::request::{Facts, Stage};
 use crate::wall::now;
 
@@ -29,20 +29,35 @@ pub(super) fn clock(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, Com
 /// Answers a worker that starts.
 pub(super) fn hello(consumer: &Arc<Consumer>, arguments: Arguments) -> Result<Value, CommandError> {
     let arguments = arguments.rest();
+    hear_hello(consumer, &arguments)?;
     let hostname = consumer.hostname();
-    let answer = consumer
-        .revokes
-        .change_ids(|ids| mingle::answer(hostname, &arguments, &consumer.clock, ids, now(), monotonic()));
-    let Some((reply, error)) = answer.map_err(|error| CommandError::Argument(error.to_string()))? else {
+    let answer = consumer.revokes.look_at_ids(false, |ids| {
+        mingle::answer(hostname, &arguments, &consumer.clock, ids, now(), monotonic())
+    });
+    let Some(reply) = answer.map_err(|error| CommandError::Argument(error.to_string()))? else {
         return Ok(Value::Null);
     };
-    let from = arguments.get("from_node").and_then(Value::as_str).unwrap_or_default();
-    tracing::info!("sync with {}", cut(from));
-    if let Some(error) = error {
-        consumer.counters.invalid_control.count();
-        tracing::error!("revokes of {} are not taken over: {error}", cut(from));
-    }
+    tracing::info!("sync with {}", cut(from_node(&arguments)));
     Ok(reply)
+}
+
+/// Takes over what a worker that starts tells, which is all where others answer it.
+pub(super) fn hear_hello(consumer: &Consumer, arguments: &Map) -> Result<(), CommandError> {
+    // What the watchers were told comes to who gossips with them, with its age: here it would be stamped anew.
+    if watched(arguments) == Some(true) && consumer.cluster.standing().is_some() {
+        return Ok(());
+    }
+    let hostname = consumer.hostname();
+    let heard = consumer.revokes.change_ids(|ids| mingle::hear(hostname, arguments, ids, now()));
+    if let Some(error) = heard.map_err(|error| CommandError::Argument(error.to_string()))? {
+        consumer.counters.invalid_control.count();
+        tracing::error!("revokes of {} are not taken over: {error}", cut(from_node(arguments)));
+    }
+    Ok(())
+}
+
+fn from_node(arguments: &Map) -> &str {
+    arguments.get("from_node").and_then(Value::as_str).unwrap_or_default()
 }
 
 pub(super) fn active(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result<Value, CommandError> {

@@ -34,6 +34,8 @@ pub(super) fn stats(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, Com
         ("broker", broker(consumer).into()),
         ("prefetch_count", u32::from(consumer.prefetch()).into()),
         ("rusage", rusage().map_or_else(|| "N/A".into(), Value::from)),
+        // Celery's workers have none; nobody who reads stats minds one more.
+        ("celeriac", Map::from_iter([("chatter", consumer.chatter.to_value())]).into()),
     ])
     .into())
 }

@@ -130,6 +130,14 @@ impl Client {
         (ticket, answer)
     }
 
+    /// Asks one worker of several and waits for its answer.
+    pub async fn ask_one(&mut self, method: &str) -> Value {
+        let mut request = self.request(method, &[]);
+        request.destination = Some(vec!["celery@localhost".to_owned()]);
+        self.publish(request, None).await;
+        self.answer().await.1
+    }
+
     /// Asks and waits for the answer.
     pub async fn ask(&mut self, method: &str, arguments: &[(&'static str, Value)]) -> Value {
         let request = self.request(method, arguments);

@@ -107,7 +107,7 @@ async fn stats_have_the_recorded_fields() {
     let stats = client.ask("stats", &[]).await;
     assert_eq!(
         keys(&stats),
-        ["total", "pid", "clock", "uptime", "pool", "broker", "prefetch_count", "rusage"]
+        ["total", "pid", "clock", "uptime", "pool", "broker", "prefetch_count", "rusage", "celeriac"]
     );
     assert_eq!(field(&stats, "total"), &from_json(r#"{"echo": 2}"#));
     assert!(field(&stats, "clock").as_str().is_some_and(|clock| clock.parse::<u64>().is_ok()));
@@ -219,5 +219,13 @@ async fn a_worker_that_starts_is_told_clock_and_revokes() {
     // A Python peer raises at an integer, and drops what is older than its own clock allows.
     assert!(matches!(field(field(&hello, "revoked"), "ours"), Value::Float(stamp) if *stamp >= 2253.9));
     assert_eq!(client.ask_json("revoked", "{}").await, r#"["ours","theirs"]"#);
+    // What watchers were told does not come to a worker that does not gossip with them.
+    let arguments = [
+        ("from_node", "w9@example".into()),
+        ("revoked", from_json(r#"{"watched": 1.0}"#)),
+        ("celeriac", from_json(r#"{"watched": true}"#)),
+    ];
+    let hello = client.ask("hello", &arguments).await;
+    assert_eq!(keys(field(&hello, "revoked")), ["ours", "theirs", "watched"]);
     worker.end(Shutdown::Warm).await.unwrap();
 }

@@ -1,0 +1,185 @@
+//! What a worker that gossips by watchers publishes, while its machine goes on: it leaves in order, but many are under way
+//! at once, since a lead that waited for each could not serve a thousand that start together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use celeriac_broker::{Address, Error, Published, Topology};
+use celeriac_cluster::heart::Input;
+use celeriac_cluster::watch::message::{Key, Message};
+use celeriac_protocol::Map;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{is_refused, watch::Refusal};
+use crate::consumer::{Consumer, lock};
+use crate::heart;
+
+/// How many wait for the broker at most; what comes past that is dropped.
+const WAITING: usize = 4096;
+/// How many are under way to the broker at once.
+const AT_ONCE: usize = 64;
+/// How long a beat may wait: one that comes late would tell of a lead that may be gone. What a broker takes longer to take
+/// shows that it took nothing for a while.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What is to be published.
+pub(super) enum Outgoing {
+    /// A message of the cluster's exchange.
+    Message { key: Key, message: Arc<Message>, mandatory: bool },
+    /// An event, perhaps in another worker's name.
+    Event { hostname: Arc<str>, pid: Option<i64>, clock: Option<u64>, kind: &'static str, fields: Map },
+    /// That we are online.
+    Announce,
+}
+
+/// What the machine is to know of it.
+pub(super) enum Outcome {
+    /// Nobody has the key of a message that was mandatory.
+    Returned,
+    /// The broker takes messages again.
+    Unblocked,
+    /// We may not publish on the cluster's exchange.
+    Refused(Refusal),
+}
+
+/// Publishes until it is dropped.
+pub(super) struct Outbox {
+    consumer: Arc<Consumer>,
+    outgoing: mpsc::Sender<(Instant, Outgoing)>,
+    _task: JoinSet<()>,
+}
+
+impl Outbox {
+    pub(super) fn open(consumer: &Arc<Consumer>) -> (Self, mpsc::Receiver<Outcome>) {
+        let (outgoing, receiver) = mpsc::channel(WAITING);
+        let (outcomes, results) = mpsc::channel(WAITING);
+        let mut task = JoinSet::new();
+        task.spawn(run(consumer.clone(), receiver, outcomes));
+        (Outbox { consumer: consumer.clone(), outgoing, _task: task }, results)
+    }
+
+    pub(super) fn send(&self, outgoing: Outgoing) {
+        if self.outgoing.try_send((Instant::now(), outgoing)).is_err() {
+            drop_one(&self.consumer);
+        }
+    }
+}
+
+/// What is missed by it is asked for by those who miss it.
+fn drop_one(consumer: &Consumer) {
+    if consumer.counters.cluster_dropped.value() == 0 {
+        tracing::warn!(
+            "gossip: the broker takes too little: some of what the cluster is to be told is dropped"
+        );
+    }
+    consumer.counters.cluster_dropped.count();
+}
+
+async fn run(
+    consumer: Arc<Consumer>,
+    mut outgoing: mpsc::Receiver<(Instant, Outgoing)>,
+    outcomes: mpsc::Sender<Outcome>,
+) {
+    let exchange = consumer.settings.events.cluster();
+    let beats = AtomicBool::new(false);
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            // What was taken before has begun before more is: so all leave in their order.
+            biased;
+            Some(ends) = under_way.next() => {
+                for outcome in ends {
+                    let _ = outcomes.send(outcome).await;
+                }
+            }
+            next = outgoing.recv(), if under_way.len() < AT_ONCE => {
+                let Some((since, next)) = next else { return };
+                let is_beat = matches!(next, Outgoing::Message { key: Key::Beat, .. });
+                // A broker that takes nothing must not be left with many beats, which it would tell late.
+                if is_beat && beats.swap(true, Ordering::Relaxed) {
+                    drop_one(&consumer);
+                    continue;
+                }
+                let (consumer, exchange, beats) = (&consumer, &exchange, &beats);
+                under_way.push(async move {
+                    let outcomes = send(consumer, exchange, since, next).await;
+                    if is_beat {
+                        beats.store(false, Ordering::Relaxed);
+                    }
+                    outcomes
+                });
+            }
+        }
+    }
+}
+
+/// Publishes one, and returns what the machine is to know.
+async fn send(consumer: &Arc<Consumer>, exchange: &Topology, since: Instant, next: Outgoing) -> Vec<Outcome> {
+    let began = Instant::now();
+    let outcome = match next {
+        Outgoing::Message { message, .. } if is_late(&message, since) => {
+            drop_one(consumer);
+            return Vec::new();
+        }
+        Outgoing::Message { key, message, mandatory } => {
+            match publish(consumer, exchange, key, &message, mandatory).await {
+                Ok(Published::Returned) if mandatory => Some(Outcome::Returned),
+                Ok(_) => None,
+                Err(error) if is_refused(&error) => {
+                    Some(Outcome::Refused(Refusal::new("published to", error)))
+                }
+                Err(error) => {
+                    tracing::debug!("gossip: a {} could not be sent: {error}", message.kind());
+                    None
+                }
+            }
+        }
+        Outgoing::Event { hostname, pid, clock, kind, fields } => {
+            let sent = consumer.events().publish_as(&hostname, pid, clock, kind, fields).await;
+            if let Err(error) = sent {
+                tracing::warn!("cannot send {kind}: {error}");
+            }
+            None
+        }
+        Outgoing::Announce => {
+            announce(consumer).await;
+            None
+        }
+    };
+    let unblocked = (began.elapsed() > LATE).then_some(Outcome::Unblocked);
+    unblocked.into_iter().chain(outcome).collect()
+}
+
+fn is_late(message: &Message, since: Instant) -> bool {
+    matches!(message, Message::Beat(_)) && since.elapsed() > LATE
+}
+
+/// Publishes a message on the cluster's exchange.
+pub(crate) async fn publish(
+    consumer: &Consumer,
+    exchange: &Topology,
+    key: Key,
+    message: &Message,
+    mandatory: bool,
+) -> Result<Published, Error> {
+    let encoded = consumer.settings.events.cluster_message(message);
+    let encoded = encoded.map_err(|error| Error::NotAccepted(error.to_string()))?;
+    let address = Address { mandatory, ..Address::exchange(&exchange.exchanges[0].name, key.to_string()) };
+    let published = consumer.tracer.producer.line().publish_to(exchange, &address, encoded).await;
+    if published.is_ok() {
+        consumer.chatter.sent(message.kind());
+    }
+    published
+}
+
+/// Says that we are online, unless we have not said so yet, or are about to go.
+async fn announce(consumer: &Consumer) {
+    if lock(&consumer.heart).next_timeout().is_some() {
+        heart::send(consumer, Input::Start).await;
+    }
+}
