@@ -7,6 +7,7 @@ use celeriac_results::ResultStore;
 use celeriac_worker::{Call, NativeTask, Producer, Registry, SendError, Settings, Worker};
 use uuid::Uuid;
 
+use crate::cluster::Cluster;
 use crate::control::Control;
 use crate::events::Receiver;
 use crate::{AsyncResult, Config, ConfigError, TaskCall, connect};
@@ -151,6 +152,11 @@ impl App {
     /// Remote control of the workers: `app.control().revoke(["some-id"]).await?`.
     pub fn control(&self) -> Control {
         Control::new(self.clone())
+    }
+
+    /// Who is in the cluster, by the worker that leads it: `app.cluster().members().await?`.
+    pub fn cluster(&self) -> Cluster {
+        Cluster::new(self.clone())
     }
 
     /// What the workers and clients tell as it happens. Nothing is opened before the first

@@ -1,14 +1,23 @@
 mod table;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_broker::{Queue, QueueKind};
+use celeriac_cluster::watch::message::MAX_WATCHERS;
 use celeriac_protocol::codec::{Accept, Compression, Serializer};
-use celeriac_worker::{EventSettings, Pidbox, ProducerSettings, Queues, Rate, RateError, Settings};
+use celeriac_worker::{
+    EventSettings, GossipMode, Pidbox, ProducerSettings, Queues, Rate, RateError, Settings,
+};
 
 use crate::ConfigError;
 use crate::origin::{host, origin};
+
+/// How many watchers a cluster may have.
+const WATCHERS: RangeInclusive<usize> = 1..=MAX_WATCHERS;
+/// How often the lead may beat.
+const BEATS: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
 
 /// The settings, with Celery's names and defaults (`celery/app/defaults.py`). Celery's seconds are `Duration`s
 /// here.
@@ -97,6 +106,13 @@ pub struct Config {
     /// Whether whoever sends a call sends an event of it, `task-sent`.
     pub task_send_sent_event: bool,
 
+    /// How workers hear of each other (`--gossip`): celeriac's own, as the next two.
+    pub celeriac_gossip: GossipMode,
+    /// How many workers listen to the heartbeats of all, 1 to 16.
+    pub celeriac_gossip_watchers: usize,
+    /// Time between two words of the one that leads, between 0.5 s and a minute.
+    pub celeriac_gossip_beat: Duration,
+
     /// The namespace of remote control: its exchange is `celery.pidbox`.
     pub control_exchange: String,
     /// How long requests and replies wait in their queues.
@@ -173,6 +189,9 @@ impl Default for Config {
             worker_disable_rate_limits: false,
             worker_pool_restarts: false,
             task_send_sent_event: false,
+            celeriac_gossip: GossipMode::Watch,
+            celeriac_gossip_watchers: 2,
+            celeriac_gossip_beat: Duration::from_secs(5),
             control_exchange: "celery".to_owned(),
             control_queue_ttl: Duration::from_secs(300),
             control_queue_expires: Duration::from_secs(10),
@@ -227,6 +246,9 @@ impl Config {
             })?,
             disable_rate_limits: self.worker_disable_rate_limits,
             pool_restarts: self.worker_pool_restarts,
+            gossip_mode: self.celeriac_gossip,
+            gossip_watchers: within("celeriac_gossip_watchers", self.celeriac_gossip_watchers, WATCHERS)?,
+            gossip_beat: within("celeriac_gossip_beat", self.celeriac_gossip_beat, BEATS)?,
             events: self.event_settings()?,
             control: self.control_settings()?,
             conf: self.changed(),
@@ -325,6 +347,18 @@ impl Config {
             known,
         }
     }
+}
+
+fn within<T: PartialOrd + std::fmt::Debug>(
+    setting: &'static str,
+    value: T,
+    bounds: RangeInclusive<T>,
+) -> Result<T, ConfigError> {
+    if bounds.contains(&value) {
+        return Ok(value);
+    }
+    let reason = format!("expected {:?} to {:?}, not {value:?}", bounds.start(), bounds.end());
+    Err(ConfigError::Setting { setting, reason })
 }
 
 /// An exclusive queue goes with its connection, so it cannot be durable too (`celery/app/control.py`).

@@ -82,6 +82,9 @@ pub enum ControlError {
         /// What is wrong with them.
         reason: String,
     },
+    /// The worker that leads the cluster has not answered in that time.
+    #[error("the lead of the cluster has not answered within {0:?}")]
+    Silent(std::time::Duration),
     /// The broker did not do it; the request may or may not have arrived.
     #[error(transparent)]
     Broker(#[from] celeriac_broker::Error),
@@ -90,6 +93,10 @@ pub enum ControlError {
 impl ControlError {
     /// Whether asking again may help.
     pub fn is_recoverable(&self) -> bool {
-        matches!(self, ControlError::Broker(error) if error.is_recoverable())
+        match self {
+            ControlError::Encode { .. } => false,
+            ControlError::Silent(_) => true,
+            ControlError::Broker(error) => error.is_recoverable(),
+        }
     }
 }

@@ -27,7 +27,7 @@
 //! [`task`] makes a function a task, [`TaskCall`] is a call with its options, [`App`] sends calls and makes
 //! workers, [`AsyncResult`] waits, [`Config`] has Celery's settings. A task is told of its call by [`Task`] and
 //! fails with a [`TaskError`]. [`control`] asks workers and tells them what to do, [`events`]
-//! listens to them, [`state`] makes a picture of a cluster from what they tell, [`worker`] has what a program may add to
+//! listens to them, [`cluster`] asks who is there, [`state`] makes a picture of a cluster from what they tell, [`worker`] has what a program may add to
 //! its own.
 
 mod app;
@@ -36,11 +36,13 @@ mod binding;
 mod call;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod cluster;
 mod config;
 pub mod connect;
 pub mod control;
 mod error;
 pub mod events;
+mod mailbox;
 mod origin;
 mod outcome;
 pub mod worker;
@@ -56,8 +58,9 @@ pub use celeriac_protocol::result::Exception;
 pub use celeriac_protocol::types;
 pub use celeriac_protocol::{Map, Signature, State, TaskMeta, Value, ValueError, from_value, to_value};
 pub use celeriac_worker::{
-    ArgumentError, Call, CallOptions, Expires, Failure, NativeTask, Rate, RateError, Registry, RetryOptions,
-    Run, SendError, Settings, Shutdown, ShutdownHandle, Task, TaskError, TaskOptions, Worker, WorkerError,
+    ArgumentError, Call, CallOptions, Expires, Failure, GossipMode, NativeTask, Rate, RateError, Registry,
+    RetryOptions, Run, SendError, Settings, Shutdown, ShutdownHandle, Task, TaskError, TaskOptions, Worker,
+    WorkerError,
 };
 pub use config::{Config, PublishRetryPolicy};
 pub use error::{ConfigError, ControlError, ResultError};

@@ -12,6 +12,9 @@ fn what_is_not_understood_is_a_usage_error() {
         (&["worker", "-n", "w1@%z"], "%z means nothing"),
         (&["worker", "no_such_setting=1"], "there is no setting no_such_setting"),
         (&["worker", "-Q", "a", "-X", "a"], "no queue left"),
+        (&["worker", "--gossip", "loud"], "watch, classic, stream"),
+        (&["worker", "celeriac_gossip=loud"], "watch, classic, stream"),
+        (&["worker", "--heartbeat-interval", "61"], "a minute at most"),
         (&["worker", "-B"], "celeriac has no beat yet"),
         (&["worker", "-D"], "systemd"),
         (&["call", "tasks.add", "-a", "1"], "1 was not an array"),
@@ -123,6 +126,8 @@ fn the_environment_names_broker_and_settings() {
     assert!(file.path().join("env.db").exists());
     let ended = run(&[("CELERY_BROKER_URL", &url), ("CELERIAC_TASK_ACKS_LATE", "perhaps")]);
     assert!(ended.code == Some(2) && ended.stderr.contains("CELERIAC_TASK_ACKS_LATE"), "{ended:?}");
+    let ended = run(&[("CELERY_BROKER_URL", &url), ("CELERIAC_GOSSIP_WATCHERS", "17")]);
+    assert!(ended.code == Some(1) && ended.stderr.contains("expected 1 to 16, not 17"), "{ended:?}");
     // The command line comes first.
     let ended = hello.command(&["call", "tasks.noop"]).env("CELERY_BROKER_URL", "nonsense").output().unwrap();
     assert!(ended.status.success());

@@ -148,6 +148,7 @@ fn commands_are_listed_and_checked() {
     let listed = hello.ok(&["control", "--list"]);
     assert!(listed.starts_with("Control Commands:\n  add_consumer "), "{listed}");
     assert!(hello.ok(&["inspect", "--list"]).contains("\n  ping "));
+    assert!(hello.ok(&["inspect", "--list"]).contains("\n  cluster "));
     for (args, word) in [
         (&["inspect"][..], "COMMAND"),
         (&["inspect", "shutdown"], "Available inspect commands: active, active_queues"),

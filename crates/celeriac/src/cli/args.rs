@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::level::Level;
 use super::values;
-use crate::Expires;
+use crate::{Expires, GossipMode};
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -16,7 +16,8 @@ Environment:
   CELERY_RESULT_BACKEND  the result backend, unless --result-backend names one
   CELERY_WORKER_REVOKES_MAX, CELERY_WORKER_REVOKE_EXPIRES
                          how many revokes a worker remembers, and for how many seconds
-  CELERIAC_<SETTING>     any setting, for example CELERIAC_WORKER_CONCURRENCY=4
+  CELERIAC_<SETTING>     any setting, for example CELERIAC_WORKER_CONCURRENCY=4; those of celeriac's own
+                         have the prefix once: CELERIAC_GOSSIP=classic
   NO_COLOR               no colours, as -C";
 
 /// What the program is asked to do.
@@ -179,9 +180,10 @@ pub(super) struct Features {
     /// Do not listen to other workers.
     #[arg(long)]
     pub without_gossip: bool,
-    /// How to listen to other workers: as Celery does.
-    #[arg(long, value_name = "MODE", default_value = "classic", value_parser = ["classic"])]
-    gossip: String,
+    /// How to listen to other workers: by a few that watch for all (`watch`, the default), each for itself as Celery's
+    /// do (`classic`), or as `watch` from a stream queue of RabbitMQ (`stream`).
+    #[arg(long, value_name = "MODE", value_parser = values::gossip())]
+    pub gossip: Option<GossipMode>,
     /// Do not ask the other workers for clocks and revokes at the start.
     #[arg(long)]
     pub without_mingle: bool,

@@ -7,7 +7,10 @@ use std::time::Duration;
 use super::args::{Global, Worker};
 use super::error::Error;
 use super::{node, settings};
-use crate::{Config, Settings};
+use crate::{Config, GossipMode, Settings};
+
+/// The longest interval of heartbeats that watchers believe.
+const SLOWEST: Duration = Duration::from_secs(60);
 
 /// The environment, then the options that stand before the sub-command.
 ///
@@ -16,8 +19,15 @@ use crate::{Config, Settings};
 pub(super) fn global(config: &mut Config, options: &Global) -> Result<(), Error> {
     for (name, value) in env::vars_os() {
         let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
-        let Some(setting) = name.strip_prefix("CELERIAC_") else { continue };
-        match settings::set(config, &setting.to_lowercase(), value) {
+        let Some(setting) = name.strip_prefix("CELERIAC_").map(str::to_lowercase) else { continue };
+        // The names of our own settings start with it, too.
+        let done = match settings::set(config, &setting, value) {
+            Err(settings::SettingError::Unknown(_)) => {
+                settings::set(config, &format!("celeriac_{setting}"), value)
+            }
+            done => done,
+        };
+        match done {
             // Other variables of that prefix are none of ours.
             Ok(()) | Err(settings::SettingError::Unknown(_)) => {}
             Err(error) => return Err(Error::Usage(format!("{name}: {error}"))),
@@ -56,6 +66,7 @@ pub(super) fn worker(config: &mut Config, options: &Worker) -> Result<(), Error>
     if options.node.disable_prefetch {
         config.worker_prefetch_multiplier = 1;
     }
+    config.celeriac_gossip = options.features.gossip.unwrap_or(config.celeriac_gossip);
     config.worker_send_task_events |= options.pool.task_events;
     config.task_time_limit = options.pool.time_limit.or(config.task_time_limit);
     config.task_soft_time_limit = options.pool.soft_time_limit.or(config.task_soft_time_limit);
@@ -73,6 +84,12 @@ pub(super) fn node(mut settings: Settings, options: &Worker) -> Result<Settings,
     settings.heartbeat = !options.features.without_heartbeat;
     let interval = options.features.heartbeat_interval.filter(|interval| !interval.is_zero());
     settings.heartbeat_interval = interval.unwrap_or(settings.heartbeat_interval);
+    let is_watched = settings.heartbeat && settings.gossip && settings.gossip_mode != GossipMode::Classic;
+    if settings.heartbeat_interval > SLOWEST && is_watched {
+        let text =
+            "--heartbeat-interval: who watches waits for a minute at most; --gossip classic for longer";
+        return Err(Error::Usage(text.to_owned()));
+    }
     let statedb = options.node.statedb.as_deref();
     let statedb = statedb.map(|name| node::file_name(name, &settings.hostname)).transpose();
     settings.statedb = statedb.map_err(Error::Usage)?.map(Into::into);

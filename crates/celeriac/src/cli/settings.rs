@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use super::values;
-use crate::{Config, QueueKind};
+use crate::{Config, GossipMode, QueueKind};
 
 /// Why a setting is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +83,9 @@ pub(super) fn set(config: &mut Config, name: &str, value: &str) -> Result<(), Se
         "event_queue_exclusive" => flag(&mut config.event_queue_exclusive, value),
         "event_queue_durable" => flag(&mut config.event_queue_durable, value),
         "event_serializer" => text(&mut config.event_serializer, value),
+        "celeriac_gossip" => gossip(&mut config.celeriac_gossip, value),
+        "celeriac_gossip_watchers" => parsed(value).map(|number| config.celeriac_gossip_watchers = number),
+        "celeriac_gossip_beat" => values::seconds(value).map(|time| config.celeriac_gossip_beat = time),
         _ => return Err(SettingError::Unknown(name.to_owned())),
     };
     done.map_err(|reason| SettingError::Value { name: name.to_owned(), reason })
@@ -124,6 +127,12 @@ fn kind(to: &mut QueueKind, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn gossip(to: &mut GossipMode, value: &str) -> Result<(), String> {
+    let names = GossipMode::ALL.map(GossipMode::name).join(", ");
+    *to = GossipMode::from_name(value).ok_or_else(|| format!("expected one of {names}"))?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -140,6 +149,11 @@ mod tests {
         }
         assert_eq!((config.worker_prefetch_multiplier, config.worker_concurrency), (1, Some(3)));
         assert!(config.task_acks_late && config.result_expires.is_none());
+        for text in ["celeriac.gossip=classic", "CELERIAC_GOSSIP_WATCHERS=3", "celeriac_gossip_beat=0.5"] {
+            assign(&mut config, text).unwrap();
+        }
+        let gossip = (config.celeriac_gossip, config.celeriac_gossip_watchers, config.celeriac_gossip_beat);
+        assert_eq!(gossip, (GossipMode::Classic, 3, Duration::from_millis(500)));
     }
 
     #[test]
@@ -149,7 +163,14 @@ mod tests {
             assign(&mut config, "task_always_eager=1"),
             Err(SettingError::Unknown("task_always_eager".into()))
         );
-        for bad in ["hello", "task_acks_late=perhaps", "worker_concurrency=-1", "task_time_limit=inf"] {
+        for bad in [
+            "hello",
+            "task_acks_late=perhaps",
+            "worker_concurrency=-1",
+            "task_time_limit=inf",
+            "celeriac_gossip=loud",
+            "celeriac_gossip_watchers=two",
+        ] {
             assert!(matches!(assign(&mut config, bad), Err(SettingError::Value { .. })), "{bad}");
         }
         assert_eq!(config, Config::default());

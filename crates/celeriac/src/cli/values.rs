@@ -5,9 +5,10 @@ use std::time::Duration;
 use celeriac_protocol::codec::{self, Accept, Serializer};
 use celeriac_protocol::{EncodedBody, Map, Value};
 use chrono::{DateTime, Utc};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::node;
-use crate::{Expires, origin};
+use crate::{Expires, GossipMode, origin};
 
 /// The pools that Celery's users name, and ours.
 pub(super) const POOLS: [&str; 9] =
@@ -25,6 +26,12 @@ pub(super) struct Array(pub Vec<Value>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Autoscale {
     pub max: usize,
+}
+
+/// The modes of `--gossip`.
+pub(super) fn gossip() -> impl TypedValueParser<Value = GossipMode> {
+    let names = PossibleValuesParser::new(GossipMode::ALL.map(GossipMode::name));
+    names.map(|name| GossipMode::from_name(&name).unwrap_or_default())
 }
 
 pub(super) fn list(text: &str) -> Result<List, String> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use celeriac_broker::{Queue, QueueKind, url};
 use celeriac_protocol::{Map, Value};
+use celeriac_worker::GossipMode;
 
 use super::{Config, PublishRetryPolicy};
 
@@ -91,6 +92,9 @@ table![
     event_queue_exclusive,
     event_queue_durable,
     event_serializer,
+    celeriac_gossip,
+    celeriac_gossip_watchers,
+    celeriac_gossip_beat,
 ];
 
 /// A setting's value as Celery shows it.
@@ -170,6 +174,12 @@ impl Shown for QueueKind {
     }
 }
 
+impl Shown for GossipMode {
+    fn shown(&self) -> Value {
+        self.name().into()
+    }
+}
+
 impl Shown for PublishRetryPolicy {
     fn shown(&self) -> Value {
         Map::from_iter([("max_retries", self.max_retries.shown())]).into()
@@ -208,5 +218,38 @@ mod tests {
         assert_eq!(unchanged.get("worker_prefetch_multiplier"), Some(&4.into()));
         let settings = config.worker_settings().unwrap();
         assert_eq!((settings.conf, settings.conf_defaults), (changed, unchanged));
+    }
+
+    #[test]
+    fn gossip_has_bounds() {
+        let settings = |watchers, beat| {
+            let beat = Duration::from_secs_f64(beat);
+            let config = Config {
+                celeriac_gossip: GossipMode::Stream,
+                celeriac_gossip_watchers: watchers,
+                celeriac_gossip_beat: beat,
+                ..Config::default()
+            };
+            config.worker_settings().map_err(|error| error.to_string())
+        };
+        for (watchers, beat) in [(1, 0.5), (16, 60.0)] {
+            let settings = settings(watchers, beat).unwrap();
+            assert_eq!(settings.gossip_mode, GossipMode::Stream);
+            assert_eq!((settings.gossip_watchers, settings.gossip_beat.as_secs_f64()), (watchers, beat));
+            assert_eq!(settings.conf.get("celeriac_gossip"), Some(&"stream".into()));
+        }
+        let wrong = |watchers, beat| settings(watchers, beat).unwrap_err();
+        assert_eq!(wrong(0, 5.0), "celeriac_gossip_watchers: expected 1 to 16, not 0");
+        assert_eq!(wrong(17, 5.0), "celeriac_gossip_watchers: expected 1 to 16, not 17");
+        assert_eq!(wrong(2, 0.4), "celeriac_gossip_beat: expected 500ms to 60s, not 400ms");
+        assert_eq!(wrong(2, 61.0), "celeriac_gossip_beat: expected 500ms to 60s, not 61s");
+    }
+
+    #[test]
+    fn the_defaults_are_the_workers_own() {
+        let (ours, theirs) =
+            (Config::default().worker_settings().unwrap(), celeriac_worker::Settings::default());
+        assert_eq!(ours.gossip_mode, theirs.gossip_mode);
+        assert_eq!((ours.gossip_watchers, ours.gossip_beat), (theirs.gossip_watchers, theirs.gossip_beat));
     }
 }

@@ -1,19 +1,16 @@
 //! A request and its replies on the wire (`kombu/pidbox.py`, `Mailbox`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_broker::{
-    Address, Connection, Error, Event, Inbox, Prefetch, Published, Session, Settlement, Subscription,
-    Topology,
-};
+use celeriac_broker::{Address, Error, Published};
 use celeriac_protocol::control::{self, ReplyTo, Request};
 use celeriac_protocol::{Map, Message, Value};
 use celeriac_worker::wall::now;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{BroadcastOptions, Reply};
+use crate::mailbox::Mailbox;
 use crate::{App, ControlError};
 
 /// How many replies are gathered at most, and how many bytes of them.
@@ -21,8 +18,6 @@ const MAX_REPLIES: usize = 100_000;
 const MAX_BYTES: usize = 256 << 20;
 /// What is as good as for ever: 30 years. A longer time may have no end that a clock can tell.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 86_400);
-/// Replies that may lie here unread.
-const PREFETCH: u16 = 100;
 
 /// Sends a request and, if they are wanted, gathers the replies.
 pub(super) async fn broadcast(
@@ -63,13 +58,10 @@ pub(super) async fn broadcast(
     let message = encode(app, request, options.timeout)?;
     let mut topology = settings.reply_box(&oid);
     topology.exchanges.extend(settings.requests().exchanges);
-    let mut replies = match Replies::open(app, &topology).await {
-        Err(Error::Lost(_)) => Replies::open(app, &topology).await?,
-        opened => opened?,
-    };
-    let gathered = replies.ask(app, &ticket, message, options, heard).await;
-    replies.close().await;
-    app.producer().line().notice(&replies.connection, &gathered).await;
+    let mut mailbox = Mailbox::open(app, &topology).await?;
+    let gathered = ask(&mut mailbox, app, &ticket, message, options, heard).await;
+    mailbox.close().await;
+    app.producer().line().notice(&mailbox.connection, &gathered).await;
     Ok(gathered?)
 }
 
@@ -79,75 +71,35 @@ fn encode(app: &App, request: Request, timeout: Duration) -> Result<Message, Con
     request.map_err(|error| ControlError::Encode { method, reason: error.to_string() })
 }
 
-/// A queue for the replies to one request, on the connection that the app publishes by.
-struct Replies {
-    connection: Arc<dyn Connection>,
-    session: Arc<dyn Session>,
-    inbox: Inbox,
-    queue: String,
-}
-
-impl Replies {
-    async fn open(app: &App, topology: &Topology) -> Result<Self, Error> {
-        let queue = &topology.queues[0].name;
-        let line = app.producer().line();
-        let connection = line.connection().await?;
-        let opened = async {
-            connection.declare(topology).await?;
-            let (session, inbox) = connection.open_session(Prefetch::Session(PREFETCH)).await?;
-            session.subscribe(&Subscription::new(queue)).await?;
-            Ok((session, inbox))
-        }
-        .await;
-        line.notice(&connection, &opened).await;
-        let (session, inbox) = opened?;
-        Ok(Replies { connection, session, inbox, queue: queue.to_owned() })
+async fn ask(
+    mailbox: &mut Mailbox,
+    app: &App,
+    ticket: &str,
+    message: Message,
+    options: &BroadcastOptions,
+    mut heard: impl FnMut(&Reply) + Send,
+) -> Result<Vec<Reply>, Error> {
+    let address = Address::exchange(control::exchange(&app.settings().control.namespace), "").mandatory();
+    if mailbox.connection.publish(&address, message).await? == Published::Returned {
+        // There is no mailbox at all: nobody will ever answer.
+        return Ok(Vec::new());
     }
-
-    async fn ask(
-        &mut self,
-        app: &App,
-        ticket: &str,
-        message: Message,
-        options: &BroadcastOptions,
-        mut heard: impl FnMut(&Reply) + Send,
-    ) -> Result<Vec<Reply>, Error> {
-        let address = Address::exchange(control::exchange(&app.settings().control.namespace), "").mandatory();
-        if self.connection.publish(&address, message).await? == Published::Returned {
-            // There is no mailbox at all: nobody will ever answer.
-            return Ok(Vec::new());
-        }
-        let destinations = options.destination.len();
-        let limit = options.limit.or((destinations > 0).then_some(destinations)).unwrap_or(MAX_REPLIES);
-        let timeout = options.timeout.min(FOREVER);
-        let (mut replies, mut bytes) = (Vec::new(), 0);
-        let mut deadline = Instant::now() + timeout;
-        while replies.len() < limit.min(MAX_REPLIES) && bytes < MAX_BYTES {
-            let Ok(event) = timeout_at(deadline, self.inbox.recv()).await else { break };
-            let delivery = match event {
-                Some(Event::Delivery(delivery)) => delivery,
-                Some(Event::Lost(error)) => return Err(error),
-                Some(Event::Cancelled { .. }) | None => {
-                    return Err(Error::Lost("the queue of replies is gone".to_owned()));
-                }
-            };
-            self.session.settle(&[Settlement::Ack(delivery.tag)]).await?;
-            let size = delivery.message.body.len();
-            let Some(reply) = read(app, ticket, delivery.message) else { continue };
-            // What is no reply gains nobody more time.
-            deadline = Instant::now() + timeout;
-            bytes += size;
-            heard(&reply);
-            replies.push(reply);
-        }
-        Ok(replies)
+    let destinations = options.destination.len();
+    let limit = options.limit.or((destinations > 0).then_some(destinations)).unwrap_or(MAX_REPLIES);
+    let timeout = options.timeout.min(FOREVER);
+    let (mut replies, mut bytes) = (Vec::new(), 0);
+    let mut deadline = Instant::now() + timeout;
+    while replies.len() < limit.min(MAX_REPLIES) && bytes < MAX_BYTES {
+        let Some(delivery) = mailbox.next(deadline).await? else { break };
+        let size = delivery.message.body.len();
+        let Some(reply) = read(app, ticket, delivery.message) else { continue };
+        // What is no reply gains nobody more time.
+        deadline = Instant::now() + timeout;
+        bytes += size;
+        heard(&reply);
+        replies.push(reply);
     }
-
-    async fn close(&self) {
-        self.session.close().await;
-        // It would go by itself a little later.
-        let _ = self.connection.delete_queue(&self.queue).await;
-    }
+    Ok(replies)
 }
 
 /// The reply in a message: one that is not late, answers our request and names its node.

@@ -75,6 +75,11 @@ impl Inspect {
         self.call("clock", []).await
     }
 
+    /// Who leads the cluster, who watches it and how many are in it; celeriac's workers alone know that.
+    pub async fn cluster(&self) -> ByNode {
+        self.call("cluster", []).await
+    }
+
     /// State and description of these tasks, where they are known.
     pub async fn query_task(&self, ids: impl IntoIterator<Item = impl Into<String>>) -> ByNode {
         self.call("query_task", [("ids", texts(ids).into())]).await

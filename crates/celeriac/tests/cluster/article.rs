@@ -5,7 +5,7 @@ use std::process::Command;
 use celeriac_testkit::{Process, Python, eventually, example_bin, rabbitmq};
 use serde_json::Value;
 
-use super::{DEADLINE, links, ours, python};
+use super::{DEADLINE, heard, links, ours, python};
 
 /// Publishes an event by hand.
 const PUBLISH: &str = "
@@ -42,6 +42,7 @@ fn a_worker_that_does_not_exist_joins_and_is_missed() {
     ]);
     let worker = Process::start(&command);
     worker.wait_for_line("worker1@localhost ready.", DEADLINE);
+    heard(&vhost);
     python(&vhost, &format!("{PUBLISH}{FAKE}"));
     worker.wait_for_line("workerfake@localhost joined the party", DEADLINE);
     worker.wait_for_line("missed heartbeat from workerfake@localhost", DEADLINE);
@@ -50,7 +51,9 @@ fn a_worker_that_does_not_exist_joins_and_is_missed() {
 #[test]
 fn a_worker_whose_heartbeats_nobody_hears_carries_on_and_says_so_once() {
     let vhost = rabbitmq().vhost();
-    let worker = ours(&vhost, "w1", &["--heartbeat-interval", "0.5"]);
+    // A watcher's queue is exclusive: nobody else can unbind it.
+    let worker = ours(&vhost, "w1", &["--heartbeat-interval", "0.5", "--gossip", "classic"]);
+    heard(&vhost);
     let queue = eventually(DEADLINE, "the queue of events", || {
         let queues = rabbitmq().management(&format!("queues/{}", vhost.name()));
         let name = |queue: &Value| queue["name"].as_str().map(str::to_owned);

@@ -10,16 +10,16 @@ const ROUNDS: usize = 20;
 const SEVERAL: usize = 3;
 
 /// Has every worker stand for an election whose winner sends a task.
-fn elect(vhost: &Vhost, round: usize) {
+pub fn elect(vhost: &Vhost, round: usize) {
     python(vhost, &format!("app.control.election('e{round}', 'task', app.tasks['tasks.add'].s({round}, 0))"));
 }
 
-fn wins(log: &str, round: usize) -> usize {
+pub fn wins(log: &str, round: usize) -> usize {
     log.matches(&format!("I won the election 'e{round}'")).count()
 }
 
 /// Waits until a worker tells who won; both kinds tell it in the same words.
-fn wait_for(worker: &Process, round: usize) {
+pub fn wait_for(worker: &Process, round: usize) {
     let id = format!("'e{round}'");
     let told = [format!("I won the election {id}"), format!("elected for {id}")];
     eventually(DEADLINE, &format!("a decision of {id}"), || {
@@ -29,7 +29,7 @@ fn wait_for(worker: &Process, round: usize) {
 }
 
 /// How often a task has succeeded.
-fn ran<'a>(workers: impl IntoIterator<Item = &'a Process>) -> usize {
+pub fn ran<'a>(workers: impl IntoIterator<Item = &'a Process>) -> usize {
     workers.into_iter().map(|worker| worker.log().matches(" succeeded in ").count()).sum()
 }
 
@@ -44,9 +44,18 @@ fn wait_for_all(workers: &[Process], names: &[&str]) {
 
 #[test]
 fn one_of_four_of_ours_runs_the_action() {
+    one_of_four("watch");
+}
+
+#[test]
+fn one_of_four_with_celerys_gossip_runs_the_action() {
+    one_of_four("classic");
+}
+
+fn one_of_four(gossip: &str) {
     let vhost = rabbitmq().vhost();
     let names = ["w1", "w2", "w3", "w4"];
-    let workers = names.map(|name| ours(&vhost, name, &[]));
+    let workers = names.map(|name| ours(&vhost, name, &["--gossip", gossip]));
     wait_for_all(&workers, &names);
     for round in 0..ROUNDS {
         elect(&vhost, round);
@@ -60,9 +69,20 @@ fn one_of_four_of_ours_runs_the_action() {
 
 #[test]
 fn with_pythons_candidates_ours_agree_and_none_dies() {
+    let by_ours = with_pythons_candidates("watch");
+    assert_eq!(by_ours, 0, "elections that ours won from Python's");
+}
+
+#[test]
+fn with_pythons_candidates_ours_with_celerys_gossip_agree_and_none_dies() {
+    with_pythons_candidates("classic");
+}
+
+/// How many of the elections ours won.
+fn with_pythons_candidates(gossip: &str) -> usize {
     let vhost = rabbitmq().vhost();
     let python_workers = ["p1", "p2"].map(|name| theirs(&vhost, name, &[]));
-    let workers = ["w1", "w2"].map(|name| ours(&vhost, name, &[]));
+    let workers = ["w1", "w2"].map(|name| ours(&vhost, name, &["--gossip", gossip]));
     wait_for_all(&workers, &["p1", "p2", "w1", "w2"]);
     for worker in &python_workers {
         worker.process().wait_for_line("w2@test joined the party", DEADLINE);
@@ -87,6 +107,7 @@ fn with_pythons_candidates_ours_agree_and_none_dies() {
     eventually(DEADLINE, "all actions", || (ran(all.iter().copied()) >= by_ours + by_python).then_some(()));
     assert_eq!(ran(all.iter().copied()), by_ours + by_python, "tasks that ran");
     python_workers.iter().for_each(is_well);
+    by_ours
 }
 
 fn is_well(worker: &CeleryWorker) {

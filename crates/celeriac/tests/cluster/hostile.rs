@@ -3,7 +3,7 @@
 use celeriac_testkit::{Vhost, eventually, rabbitmq};
 use serde_json::Value;
 
-use super::{DEADLINE, links, ours, python};
+use super::{DEADLINE, heard, links, ours, python};
 
 const RUBBISH: &str = r#"
 import amqp, json
@@ -58,6 +58,7 @@ fn published(vhost: &Vhost) -> u64 {
 fn rubbish_is_told_counted_and_ignored() {
     let vhost = rabbitmq().vhost();
     let worker = ours(&vhost, "w1", &[]);
+    heard(&vhost);
     python(&vhost, &format!("for _ in range({PINGS}): assert app.control.ping(timeout=30, limit=1)"));
     let before = links(&vhost, (2, 3));
     eventually(DEADLINE, "the answers", || (published(&vhost) >= PINGS).then_some(()));

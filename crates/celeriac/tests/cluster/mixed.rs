@@ -2,7 +2,7 @@
 
 use celeriac_testkit::{Process, Python, Signal, Vhost, eventually, rabbitmq};
 
-use super::{DEADLINE, ours, python, start, theirs};
+use super::{DEADLINE, heard, ours, python, start, theirs};
 
 /// A revoke that both are to know, made while only the first worker is there.
 const REVOKE: &str = "app.control.revoke('r1', reply=True, timeout=5, limit=1)";
@@ -24,6 +24,7 @@ fn clock(vhost: &Vhost, node: &str) -> u64 {
 
 /// Has a node hear an event with a clock that is far ahead, so that nobody gets there by counting.
 fn set_clock(vhost: &Vhost, node: &str) {
+    heard(vhost);
     let script = format!(
         "
 from kombu import Producer

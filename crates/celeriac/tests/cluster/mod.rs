@@ -6,6 +6,9 @@ mod flower;
 mod hostile;
 mod mixed;
 mod remote;
+mod watch;
+mod watch_hostile;
+mod watch_mixed;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -28,6 +31,15 @@ pub fn start(vhost: &Vhost, name: &str, options: &[&str]) -> Process {
     let mut command = Command::new(example_bin("hello"));
     command.args(["-b", &vhost.url(), "worker", "-l", "debug", "-c", "2", "-n", &format!("{name}@test")]);
     Process::start(command.args(options))
+}
+
+/// Waits until somebody is bound to what all workers tell of themselves: the lead does that a moment after its start.
+pub fn heard(vhost: &Vhost) {
+    let path = format!("exchanges/{}/celeryev/bindings/source", vhost.name());
+    eventually(DEADLINE, "somebody who hears heartbeats", || {
+        let bindings = rabbitmq().management(&path);
+        bindings.as_array()?.iter().any(|binding| binding["routing_key"] == "worker.#").then_some(())
+    });
 }
 
 /// The names of our connections and channels of a virtual host, once they are as many as expected and stay so.
