@@ -1,5 +1,6 @@
 //! Measures celeriac beside its peers, in one run: machines differ and are noisy, ratios hold.
 
+mod chatter;
 mod cpu;
 mod events;
 mod fill;
@@ -23,7 +24,11 @@ cargo xtask bench startup  [--rounds N]
 cargo xtask bench sqlite   [--count N] [--rounds N]
                            no-op tasks through one SQLite file, sent, run by two workers, results stored
 cargo xtask bench state    [--count N] [--rounds N]
-                           the events of N tasks on 5,000 workers, fed to the cluster's state: celeriac, Celery";
+                           the events of N tasks on 5,000 workers, fed to the cluster's state: celeriac, Celery
+cargo xtask bench chatter  [--sizes N,...] [--stream N,...] [--classic N,...] [--python N,...] [--seconds S]
+                           [--minutes-loaded M] [--out FOLDER]
+                           what idle clusters of N workers say, and what they do when workers die: celeriac's gossips,
+                           Celery; for M minutes more the largest with all cores busy; data and plot go to docs/";
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -62,6 +67,7 @@ pub fn bench(args: &[&str]) -> Result<()> {
         ["events", options @ ..] => events::events(&Options::parse(options)?),
         ["startup", options @ ..] => startup::startup(&Options::parse(options)?),
         ["state", options @ ..] => state::state(&Options::parse(options)?),
+        ["chatter", options @ ..] => chatter::chatter(&chatter::Plan::parse(options)?),
         ["sqlite", options @ ..] => sqlite::sqlite(&Options::parse(options)?),
         _ => bail!("{USAGE}"),
     }

@@ -17,10 +17,25 @@ pub fn seconds(pid: u32) -> f64 {
     all.iter().filter(|stat| tree.contains(&stat.pid)).map(|stat| stat.ticks).sum::<f64>() / TICKS_PER_SECOND
 }
 
+/// CPU seconds, user and system, of a process alone; none of one that has ended.
+pub fn own(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    parse(pid, &text).map_or(0.0, |stat| stat.ticks / TICKS_PER_SECOND)
+}
+
 /// Resident memory of a process in MiB.
 pub fn resident(pid: u32) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    mebibytes(pid, "status", "VmRSS:")
+}
+
+/// The same, of pages that several processes have only the share.
+pub fn proportional(pid: u32) -> Option<f64> {
+    mebibytes(pid, "smaps_rollup", "Pss:")
+}
+
+fn mebibytes(pid: u32, file: &str, name: &str) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
 }
 
@@ -32,7 +47,10 @@ struct Stat {
 
 fn stat(entry: fs::DirEntry) -> Option<Stat> {
     let pid = entry.file_name().to_str()?.parse().ok()?;
-    let text = fs::read_to_string(entry.path().join("stat")).ok()?;
+    parse(pid, &fs::read_to_string(entry.path().join("stat")).ok()?)
+}
+
+fn parse(pid: u32, text: &str) -> Option<Stat> {
     // The name, in parentheses, may hold anything.
     let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();

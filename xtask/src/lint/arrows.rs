@@ -48,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "celeriac-worker",
         ],
     ),
+    ("celeriac-chatter", &["celeriac"]),
     ("celeriac-load", &["celeriac"]),
     ("celeriac-state-load", &["celeriac-cluster", "celeriac-protocol"]),
     ("celeriac-testkit", &[]),
@@ -74,8 +75,8 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Binaries and what never leaves the workspace; libraries have error types.
-const ANYHOW: [&str; 5] =
-    ["celeriac-cli", "celeriac-load", "celeriac-state-load", "celeriac-testkit", "xtask"];
+const ANYHOW: [&str; 6] =
+    ["celeriac-chatter", "celeriac-cli", "celeriac-load", "celeriac-state-load", "celeriac-testkit", "xtask"];
 
 /// A line for each arrow that points up.
 pub fn check(graph: &Graph) -> Vec<String> {
