@@ -22,7 +22,7 @@ impl Watch {
     }
 
     fn arrive(&mut self, member: &Arc<Member>, now: Time, actions: &mut Vec<Action>) {
-        if member.hostname != self.hostname && self.told.arrive(member) {
+        if member.hostname != self.hostname && self.told.arrive(member, now.steady) {
             actions.push(Action::Joined(Box::new(member.to_worker(now.wall))));
         }
     }
@@ -41,7 +41,7 @@ impl Watch {
         actions.extend((is_me && !is_there && !self.retired).then_some(Action::Announce));
     }
 
-    /// Tells of those that were doubted for long enough. Only a lead can have heard of them, when it has led for a while.
+    /// Tells of those that were doubted for long enough, and of those that are back. Only a lead can have heard of them, when it has led for a while.
     pub(super) fn tell_doubted(&mut self, now: Time, actions: &mut Vec<Action>) {
         let is_sure = match &self.role {
             Role::Follows(following) => {
@@ -51,6 +51,9 @@ impl Watch {
         };
         if !is_sure {
             return self.told.hold(now.steady + 1.0);
+        }
+        for member in self.told.back(&self.roster, now.steady) {
+            actions.push(Action::Joined(Box::new(member.to_worker(now.wall))));
         }
         for (member, reason) in self.told.due(&self.roster, now.steady) {
             tell_gone(&member, reason, now, actions);

@@ -115,7 +115,7 @@ impl Watch {
         let Some(known) = self.roster.member(&event.hostname).cloned() else {
             // What waited in our queue may be older than its end.
             let is_behind = event.subject() != "online" && self.hearing.is_behind();
-            let is_over = is_behind && self.roster.has_left(&heard);
+            let is_over = is_behind && self.roster.departed(&heard);
             if self.leads() && !is_over && !self.hearing.is_old(event, heard.freq, now) {
                 let hostname = heard.hostname.clone();
                 self.join(heard, now, actions);

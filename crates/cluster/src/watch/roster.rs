@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use celeriac_protocol::{Event, Map, Value};
 
-use super::message::{
-    Departure, Happening, MAX_DEPARTURES, MAX_HOSTNAME, MAX_MEMBERS, NodeId, Reason, Snapshot,
-};
+use super::message::{Departure, Happening, MAX_DEPARTURES, MAX_HOSTNAME, MAX_MEMBERS, NodeId, Snapshot};
 use super::random::hash;
 use crate::state::Worker;
 
@@ -227,11 +225,6 @@ impl Roster {
         let is_later = |gone: &Departure| member.node.is_some() && gone.incarnation > member.incarnation;
         let mut gone = self.departures.iter().map(|(_, gone)| gone);
         gone.any(|gone| member.is(gone) || gone.hostname == member.hostname && is_later(gone))
-    }
-
-    /// Whether this process said lately that it goes.
-    pub(super) fn has_left(&self, member: &Member) -> bool {
-        self.departures.iter().any(|(_, gone)| gone.reason == Reason::Left && member.is(gone))
     }
 
     /// A lead's whole roster in place of ours.

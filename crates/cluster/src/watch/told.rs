@@ -7,8 +7,8 @@ use super::roster::{Member, Roster};
 /// Seconds to wait before others are told of who is absent from a new lead's roster: it may not have heard them yet.
 /// When it falls silent itself, that is known before.
 pub(super) const HOLD: f64 = 6.5;
-/// How many that left are remembered: a new lead may not know it yet.
-const LEFT: usize = 1_000;
+/// How many that are gone are remembered: a new lead may not know it yet.
+const GONE: usize = 1_000;
 
 /// What handlers and logs were told of the members: whose joining, and nothing since.
 ///
@@ -18,26 +18,31 @@ pub(super) struct Told {
     present: HashMap<Arc<str>, Arc<Member>>,
     /// Those of them that no roster has: until when nobody is told so, and what is told then.
     doubted: HashMap<Arc<str>, (f64, Reason)>,
-    left: VecDeque<(Arc<str>, u64)>,
+    /// Those who were lost, and are in the roster of a lead that may not know it: until when nobody is told.
+    returned: HashMap<Arc<str>, (f64, Arc<Member>)>,
+    gone: VecDeque<Departure>,
 }
 
 impl Told {
     /// A member has joined, whatever was said of it before; whether that is to be told.
     pub(super) fn join(&mut self, member: &Arc<Member>) -> bool {
-        self.left.retain(|(name, gone)| *name != member.hostname || *gone != member.incarnation);
-        self.arrive(member)
+        self.gone.retain(|gone| !member.is(gone));
+        self.arrive(member, 0.0)
     }
 
     /// A member is in a lead's roster; whether that is to be told.
-    pub(super) fn arrive(&mut self, member: &Arc<Member>) -> bool {
+    pub(super) fn arrive(&mut self, member: &Arc<Member>, now: f64) -> bool {
+        self.returned.remove(&member.hostname);
         let told = self.present.get(&member.hostname);
         if told.is_some_and(|told| told.incarnation == member.incarnation) {
             self.doubted.remove(&member.hostname);
             return false;
         }
-        let is_over =
-            self.left.iter().any(|(name, gone)| *name == member.hostname && *gone == member.incarnation);
-        if is_over || told.is_some_and(|told| told.is_newer(member)) {
+        let gone = self.gone.iter().find(|gone| member.is(gone)).map(|gone| gone.reason);
+        if gone == Some(Reason::Lost) {
+            self.returned.insert(member.hostname.clone(), (now, member.clone()));
+        }
+        if gone.is_some() || told.is_some_and(|told| told.is_newer(member)) {
             return false;
         }
         self.doubted.remove(&member.hostname);
@@ -47,13 +52,16 @@ impl Told {
 
     /// A member is gone; it, if that is to be told.
     pub(super) fn depart(&mut self, gone: &Departure) -> Option<Arc<Member>> {
-        if gone.reason == Reason::Left
-            && !self.left.iter().any(|(name, old)| *name == gone.hostname && *old == gone.incarnation)
-        {
-            if self.left.len() >= LEFT {
-                self.left.pop_front();
-            }
-            self.left.push_back((gone.hostname.clone(), gone.incarnation));
+        self.returned.remove(&gone.hostname);
+        let is_same =
+            |old: &&mut Departure| old.hostname == gone.hostname && old.incarnation == gone.incarnation;
+        if let Some(known) = self.gone.iter_mut().find(is_same) {
+            known.reason = gone.reason;
+        } else {
+            self.gone.push_back(gone.clone());
+        }
+        if self.gone.len() > GONE {
+            self.gone.pop_front();
         }
         let is_told = self.present.get(&gone.hostname).is_some_and(|told| told.is(gone));
         is_told.then(|| self.forget(&gone.hostname)).flatten()
@@ -82,7 +90,9 @@ impl Told {
 
     /// Another lead may know better: nothing is told before `until`.
     pub(super) fn hold(&mut self, until: f64) {
-        self.doubted.values_mut().for_each(|(held, _)| *held = held.max(until));
+        let doubted = self.doubted.values_mut().map(|(held, _)| held);
+        let returned = self.returned.values_mut().map(|(held, _)| held);
+        doubted.chain(returned).for_each(|held| *held = held.max(until));
     }
 
     /// Those that were doubted for long enough, and of whom the roster has not even an earlier process.
@@ -99,7 +109,21 @@ impl Told {
         due
     }
 
+    /// Those who were lost and are there after all.
+    pub(super) fn back(&mut self, roster: &Roster, now: f64) -> Vec<Arc<Member>> {
+        let due = self.returned.extract_if(|_, (until, _)| *until <= now);
+        let is_there = |member: &Arc<Member>| {
+            roster.member(&member.hostname).is_some_and(|known| known.incarnation == member.incarnation)
+        };
+        let mut back: Vec<_> = due.map(|(_, (_, member))| member).filter(is_there).collect();
+        back.sort_by_key(|member| member.number);
+        back.retain(|member| self.join(member));
+        back
+    }
+
     pub(super) fn next_timeout(&self) -> f64 {
-        self.doubted.values().map(|(until, _)| *until).fold(f64::MAX, f64::min)
+        let doubted = self.doubted.values().map(|(until, _)| *until);
+        let returned = self.returned.values().map(|(until, _)| *until);
+        doubted.chain(returned).fold(f64::MAX, f64::min)
     }
 }

@@ -7,7 +7,7 @@ const MOST: usize = 16;
 
 #[test]
 fn whatever_happens_all_agree_in_the_end() {
-    each(1000, |run| {
+    each(3000, |run| {
         let mut sim = begin(run, Faults::NONE);
         trouble(run, &mut sim, 60.0);
         end(run, &mut sim);
@@ -19,7 +19,7 @@ fn whatever_happens_all_agree_in_the_end() {
 
 #[test]
 fn whatever_happens_while_messages_come_late_twice_and_in_disorder() {
-    each(1000, |run| {
+    each(3000, |run| {
         let faults = run.rough();
         let mut sim = begin(run, faults);
         trouble(run, &mut sim, 60.0);
@@ -31,7 +31,7 @@ fn whatever_happens_while_messages_come_late_twice_and_in_disorder() {
 
 #[test]
 fn whatever_happens_while_messages_are_lost() {
-    each(1000, |run| {
+    each(3000, |run| {
         let faults = run.lossy();
         let mut sim = begin(run, faults);
         trouble(run, &mut sim, 60.0);
