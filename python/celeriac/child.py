@@ -1,0 +1,147 @@
+"""A child of the pool: billiard's own loop, over a socket of its own."""
+
+import mmap
+import os
+import sys
+from time import monotonic_ns
+
+from billiard import pool as billiard_pool
+from billiard.compat import mem_rss
+from billiard.common import _should_have_exited
+from billiard.einfo import ExceptionInfo
+from celery.app.trace import fast_trace_task
+from celery.concurrency.prefork import process_destructor, process_initializer
+
+from . import answers, limits, process, wire
+
+ACK, TASK, READY = billiard_pool.ACK, billiard_pool.TASK, billiard_pool.READY
+
+#: Answers wait for those of the same packet, but not longer than this.
+HOLD = 5_000_000
+
+PAGE = 4096
+
+
+def page_of(fd):
+    """The fields that parent and child share."""
+    try:
+        return memoryview(mmap.mmap(fd, PAGE)).cast("Q")
+    finally:
+        wire.close(fd)
+
+
+class Jobs:
+    """What billiard's loop takes for its two queues: it gets jobs here, and puts answers."""
+
+    def __init__(self, packets, page, watch_memory=False):
+        self.packets = packets
+        self.page = page
+        self.rss = mem_rss if watch_memory else int
+        self.waiting = []
+        self.answers = []
+        self.since = 0
+        self.begun = 0
+
+    def next(self):
+        """The next job, as billiard frames it; ends the loop when there will be none."""
+        while not self.waiting:
+            self.flush()
+            self.waiting = self.received()
+        job = self.waiting.pop()
+        return TASK, (job[0], None, fast_trace_task, job[1:], {})
+
+    def received(self):
+        message = self.packets.receive()
+        if message is None or message[0][0] == "exit":
+            raise SystemExit(0)
+        (_, jobs), fds = message
+        if fds:
+            fds = iter(fds)
+            jobs = [(*job[:4], wire.body_of(next(fds), job[4]), *job[5:]) if type(job[4]) is int else job for job in jobs]
+        return list(reversed(jobs))
+
+    def put(self, message):
+        """Takes billiard's word that a job begins, or how it ended."""
+        kind, arguments = message
+        if kind == ACK:
+            self.begin(arguments[0])
+        elif kind == READY:
+            self.end(arguments[0], *arguments[2])
+
+    def begin(self, token):
+        page, now = self.page, monotonic_ns()
+        if self.answers and now - self.since > HOLD:
+            self.flush()
+        self.begun += 1
+        page[limits.SINCE] = now
+        page[limits.BEGUN] = self.begun
+        page[limits.RUNNING] = token
+
+    def end(self, token, returned, value):
+        self.page[limits.RUNNING] = 0
+        if not self.answers:
+            self.since = monotonic_ns()
+        self.answers.append(answers.answer(token, returned, value, self.rss()))
+
+    def flush(self):
+        """Sends what has ended."""
+        ended, self.answers = self.answers, []
+        if ended:
+            for packet in answers.packets(ended):
+                self.packets.socket.send(packet)
+
+
+class Worker(billiard_pool.Worker):
+    """Celery's pool worker."""
+
+    synq = inqW_fd = synqW_fd = wait_for_syn = on_ready_counter = None
+    sigprotection = False
+
+    def __init__(self, worker, sock, page):
+        # Without billiard's own: that is about pipes, which we do not have.
+        self.fds = sock, page
+        self.maxtasks = worker.max_tasks_per_child or None
+        self.max_memory_per_child = worker.max_memory_per_child or None
+        self.initializer, self.initargs = process_initializer, (worker.app, worker.hostname)
+        self.on_exit = process_destructor
+        self.parent = os.getpid()
+
+    def _make_child_methods(self, *_):
+        sock, page = self.fds
+        self.jobs = Jobs(wire.Packets(sock), page_of(page), bool(self.max_memory_per_child))
+        self.inq = self.outq = self.jobs
+        self.wait_for_job = self.jobs.next
+
+    def after_fork(self):
+        super().after_fork()
+        process.die_with(self.parent)
+        limits.guard(self.jobs.page)
+        os.register_at_fork(after_in_child=self.jobs.packets.close)
+
+    def on_loop_start(self, pid):
+        self.jobs.packets.send(("up", pid))
+
+    def _do_exit(self, pid, exitcode, exc=None):
+        """Says the last, runs the receivers of the signal, and ends."""
+        if exitcode is None:
+            exitcode = billiard_pool.EX_FAILURE if exc else billiard_pool.EX_OK
+        try:
+            self.say_goodbye(exitcode, exc)
+            self.on_exit(pid, exitcode)
+            for stream in (sys.__stdout__, sys.__stderr__):
+                stream.flush()
+        finally:
+            os._exit(exitcode)
+
+    def say_goodbye(self, exitcode, exc):
+        jobs = self.jobs
+        running, terminated = jobs.page[limits.RUNNING], _should_have_exited[0]
+        if running and not terminated:
+            # Only an older billiard gets here: it does not report what a job itself raised to end the process.
+            jobs.end(running, False, ExceptionInfo())
+        try:
+            jobs.flush()
+            if not terminated and exc is None:
+                jobs.packets.send(("bye", "limit" if exitcode == billiard_pool.EX_RECYCLE else "exit"))
+        except OSError:
+            pass  # the parent has gone

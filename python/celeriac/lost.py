@@ -1,0 +1,173 @@
+"""What Celery's parent does with a task whose child could not, done by Celery's own request."""
+
+import ast
+import builtins
+from types import SimpleNamespace
+
+from billiard.einfo import ExceptionInfo
+from celery.exceptions import NotRegistered, TimeLimitExceeded, WorkerLostError
+from celery.utils.serialization import create_exception_cls
+from celery.worker.request import Request
+from kombu.message import Message
+from kombu.serialization import prepare_accept_content
+
+
+class Actions(list):
+    """What Celery's code would have done to the broker: the parent does it."""
+
+    enabled = True
+    groups = frozenset(("task",))
+
+    def send(self, event, **fields):
+        """As Celery's event dispatcher."""
+        self.append(("event", event, fields))
+
+    def ack(self, *_):
+        self.append(("ack",))
+
+    def reject(self, logger=None, errors=(), requeue=False):
+        self.append(("reject", requeue))
+
+
+class Delivered(Message):
+    """A message as it was delivered, from what its child would have got."""
+
+    def __init__(self, app, actions, request, body, content_type, content_encoding):
+        properties = request.get("properties") or {name: request.get(name) for name in ("reply_to", "correlation_id")}
+        super().__init__(
+            body=body,
+            content_type=content_type,
+            content_encoding=content_encoding,
+            headers=request,
+            properties=properties,
+            delivery_info=request.get("delivery_info"),
+            accept=prepare_accept_content(app.conf.accept_content),
+        )
+        self.actions = actions
+
+    def ack(self, *_, **__):
+        self.actions.ack()
+
+    def reject_log_error(self, logger, errors, requeue=False):
+        self.actions.reject(requeue=requeue)
+
+
+def request_of(worker, actions, name, request, body, content_type, content_encoding):
+    """Celery's request; a body without a content type is decoded."""
+    decoded = content_type is None
+    if decoded and type(body) is bytes:
+        raise ValueError("a body without content type is no bytes")
+    message = Delivered(worker.app, actions, request, body, content_type, content_encoding)
+    return Request(
+        message,
+        app=worker.app,
+        task=worker.app.tasks[name],
+        hostname=worker.hostname,
+        eventer=actions,
+        on_ack=actions.ack,
+        on_reject=actions.reject,
+        body=body,
+        headers=request,
+        decoded=decoded,
+    )
+
+
+def settle(worker, name, id, request, body, content_type, content_encoding, kind, arguments):
+    """Stores what became of a task, follows it up, and returns what is left to do: events, ack, reject."""
+    actions = Actions()
+    given = request, body, content_type, content_encoding
+    if kind == "unregistered":
+        unregistered(worker, actions, name, *given)
+    else:
+        KINDS[kind](request_of(worker, actions, name, *given), **arguments)
+    return list(actions)
+
+
+def unregistered(worker, actions, name, *given):
+    from celery.worker.consumer import Consumer
+
+    message = Delivered(worker.app, actions, *given)
+    consumer = SimpleNamespace(**vars(worker.consumer), event_dispatcher=actions, connection_errors=())
+    try:
+        raise NotRegistered(name)
+    except NotRegistered as error:  # raised, since it is logged with its traceback
+        Consumer.on_unknown_task(consumer, None, message, error)
+
+
+def lost(request, text):
+    failed(request, WorkerLostError(text))
+
+
+def timeout(request, timeout):
+    """A hard limit. Celery stores it twice, which calls errbacks twice; once is what is meant."""
+    failed(request, TimeLimitExceeded(timeout))
+
+
+def internal(request, exception, traceback):
+    failed(request, rebuilt(exception), traceback)
+
+
+def failed(request, error, traceback=None):
+    try:
+        raise error
+    except BaseException:
+        info = ExceptionInfo()
+    if traceback:
+        info.traceback = traceback
+    request.on_failure(info)
+
+
+def rebuilt(text):
+    """An exception from its repr, of its own type where that is a builtin."""
+    name, _, arguments = text.partition("(")
+    cls = getattr(builtins, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, BaseException)):
+        cls = create_exception_cls(name, __name__)
+    try:
+        arguments = ast.literal_eval(f"({arguments[:-1].rstrip(',')},)") if arguments[:-1] else ()
+    except (SyntaxError, ValueError):
+        arguments = (text,)
+    return cls(*arguments)
+
+
+def revoked(request, reason="revoked", terminated=False, signum=None, expired=False):
+    request._announce_revoked(reason, terminated, signum, expired)
+
+
+def cancelled(request):
+    request._announce_cancelled()
+
+
+KINDS = {"lost": lost, "timeout": timeout, "internal": internal, "revoked": revoked, "retry": cancelled}
+
+
+def signalled(worker, name, arguments):
+    """Sender and arguments of a signal, as Celery's parent sends it.
+
+    A task is given as `task`, in the order of `request_of`; a message as `message`, in that of `Delivered`.
+    """
+    arguments = dict(arguments)
+    task, message = arguments.pop("task", None), arguments.pop("message", None)
+    sender = SENDERS.get(name, lambda worker: worker)(worker)
+    if task is not None:
+        request = request_of(worker, Actions(), *task)
+        revoked = name == "task_revoked"
+        arguments["request"] = request._context if revoked else request
+        sender = request.task if revoked else sender
+    if message is not None:
+        arguments["message"] = Delivered(worker.app, Actions(), *message)
+    return sender, arguments
+
+
+def consumer_of(worker):
+    return worker.consumer
+
+
+SENDERS = {
+    "worker_shutting_down": lambda worker: worker.hostname,
+    "worker_ready": consumer_of,
+    "heartbeat_sent": consumer_of,
+    "task_received": consumer_of,
+    "task_rejected": consumer_of,
+    "task_unknown": consumer_of,
+}

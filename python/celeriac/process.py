@@ -1,0 +1,72 @@
+"""New processes: forked as billiard does it, or with an interpreter of their own."""
+
+import gc
+import os
+import sys
+import traceback
+
+from . import wire
+
+
+def drop_privileges(uid, gid):
+    """As Celery does before its worker is made; the kernel then forgets whose death is ours, so say it again."""
+    from celery import platforms
+
+    if uid or gid:
+        platforms.maybe_drop_privileges(uid=uid, gid=gid)
+        platforms.set_pdeathsig("SIGKILL")
+
+
+def die_with(parent):
+    """Lets the kernel end this process with the one it was forked from."""
+    from celery import platforms
+
+    platforms.set_pdeathsig("SIGKILL")
+    if wire.getppid() != parent:
+        os._exit(0)
+
+
+def forked(process, close):
+    """Forks a billiard process, which runs its target and ends; `close` lets go of what is not its own."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    pid = wire.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        close()
+        code = process._bootstrap()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def settle():
+    """Keeps the collector from writing to pages that children share."""
+    gc.freeze()
+
+
+def pool_process(cls, target, index):
+    """A process of the pool, with the name and the index that Celery gives it."""
+    process = cls(target=target)
+    process.name = process.name.replace("Process", "PoolWorker")
+    process.daemon = True
+    process.index = index
+    return process
+
+
+def spawned(package, fds, bootstrap):
+    """Starts an interpreter that imports the app anew; it inherits `fds`."""
+    from billiard.util import _args_from_interpreter_flags
+
+    handed = [package, *fds]
+    for fd in handed:
+        os.set_inheritable(fd, True)
+    try:
+        command = [sys.executable, *_args_from_interpreter_flags(), "-c", bootstrap, *map(str, handed)]
+        return os.posix_spawn(sys.executable, command, {**os.environ, "FORKED_BY_MULTIPROCESSING": "1"})
+    finally:
+        for fd in handed:
+            os.set_inheritable(fd, False)

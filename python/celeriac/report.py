@@ -1,0 +1,127 @@
+"""What the parent gets to know when the app has started."""
+
+import platform
+
+import billiard
+import celery
+import kombu
+from celery import signals
+from celery.app.defaults import DEFAULTS, SETTING_KEYS
+from celery.app.utils import HIDDEN_SETTINGS
+from celery.worker.control import Panel
+
+from .options import POOLS
+from .plain import plain
+
+#: What the parent looks at in a task.
+TASK = (
+    "acks_late", "acks_on_failure_or_timeout", "reject_on_worker_lost", "rate_limit", "time_limit", "soft_time_limit",
+    "ignore_result", "store_errors_even_if_ignored", "track_started", "send_events", "priority", "max_retries",
+    "default_retry_delay", "expires", "serializer", "typing", "exchange", "routing_key",
+)  # fmt: skip
+
+#: Where an app may put classes of its own into the parent's work: setting and Celery's own.
+PARTS = {
+    "worker_consumer": "celery.worker.consumer:Consumer",
+    "worker_autoscaler": "celery.worker.autoscale:Autoscaler",
+}
+
+
+def report(worker, given):
+    """All that is data about a worker that has started."""
+    app = worker.app
+    # Attributes, since some are properties that look at the environment, too.
+    conf = {name: getattr(app.conf, name, None) for name in SETTING_KEYS}
+    return plain({
+        "conf": conf,
+        "changed": sorted(name for name in conf if conf[name] != DEFAULTS.get(name)),
+        "secret": sorted(name for name in SETTING_KEYS if HIDDEN_SETTINGS.search(name)),
+        "worker": worker_facts(worker),
+        "tasks": {name: task_facts(task) for name, task in app.tasks.items()},
+        "queues": queues(app),
+        "connection": {"read": connection(app.connection_for_read()), "write": connection(app.connection_for_write())},
+        "signals": [name for name in signals.__all__ if getattr(signals, name).receivers],
+        "controls": controls(),
+        "unsupported": list(unsupported(worker)),
+        "versions": {
+            "python": platform.python_version(),
+            "celery": celery.__version__,
+            "kombu": kombu.__version__,
+            "billiard": billiard.__version__,
+        },
+        "banner": "" if given.get("quiet") else worker.banner(),
+    })  # fmt: skip
+
+
+def worker_facts(worker):
+    """The options as Celery resolved them from command line, settings and signals."""
+    names = (
+        "hostname", "concurrency", "loglevel", "logfile", "optimization", "autoscale", "time_limit", "soft_time_limit",
+        "max_tasks_per_child", "max_memory_per_child", "prefetch_multiplier", "disable_rate_limits", "statedb",
+        "task_events", "pool_restarts", "worker_lost_wait", "schedule_filename", "scheduler",
+    )  # fmt: skip
+    facts = {name: getattr(worker, name, None) for name in names}
+    facts["pool"] = POOLS.get(worker.pool_name, worker.pool_name)
+    facts["custom_logging"] = bool(worker._custom_logging)
+    facts["app"] = worker.app.main or "__main__"
+    return facts
+
+
+def task_facts(task):
+    return {name: getattr(task, name, None) for name in TASK}
+
+
+def queues(app):
+    known = app.amqp.queues
+    return {
+        "consume": [queue.as_dict(recurse=True) for queue in known.consume_from.values()],
+        "known": [queue.as_dict(recurse=True) for queue in known.values()],
+    }
+
+
+def connection(conn):
+    """As kombu resolved it: the URL and those to fail over to, and what is no part of a URL."""
+    return {
+        "transport": conn.transport_cls,
+        "url": conn.as_uri(include_password=True),
+        "urls": list(conn.alt) or [conn.as_uri(include_password=True)],
+        "ssl": conn.ssl,
+        "options": conn.transport_options,
+        "heartbeat": conn.heartbeat,
+        "connect_timeout": conn.connect_timeout,
+        "login_method": conn.login_method,
+        "failover_strategy": conn._failover_strategy,
+    }
+
+
+def controls():
+    """The remote control commands that are not Celery's."""
+    return {
+        name: {"type": meta.type, "alias": meta.alias, "visible": meta.visible, "help": meta.help,
+               "signature": meta.signature, "variadic": meta.variadic, "default_timeout": meta.default_timeout,
+               "args": [argument[0] for argument in meta.args or ()]}
+        for name, meta in Panel.meta.items()
+        if not Panel.data[name].__module__.startswith("celery.")
+    }  # fmt: skip
+
+
+def unsupported(worker):
+    """What the app has that does not run here: a line each."""
+    app = worker.app
+    if worker.pool_name not in POOLS:
+        yield f"pool {worker.pool_name}: there are {', '.join(sorted(set(POOLS.values())))}"
+    for kind in ("worker", "consumer"):
+        for step in sorted(map(str, app.steps[kind])):
+            yield f"{kind} bootstep {step}"
+    for name, own in PARTS.items():
+        value = app.conf[name]
+        if value and value != own:
+            yield f"{name} = {value}"
+    for name, task in sorted(app.tasks.items()):
+        for attribute, own in (("Strategy", "celery.worker.strategy:default"), ("Request", "celery.worker.request:Request")):
+            if getattr(task, attribute, own) != own:
+                yield f"task {name}: {attribute} = {plain_name(getattr(task, attribute))}"
+
+
+def plain_name(value):
+    return value if isinstance(value, str) else f"{value.__module__}:{value.__qualname__}"

@@ -1,0 +1,115 @@
+"""The process that has imported the app and forks those that run it."""
+
+import os
+import signal
+
+from billiard.context import ForkProcess
+from celery import signals
+
+from . import child, process, service, wire
+
+
+class Zygote:
+    """Forks what the parent asks for, says who has ended, and ends with the parent."""
+
+    #: Where the kernel has no descriptors for processes: how often to ask for them.
+    ASK = 100
+
+    def __init__(self, link, worker, package, given):
+        self.link = link
+        self.worker = worker
+        self.package = package
+        self.given = given
+        self.watched = {}
+
+    def run(self):
+        process.settle()
+        while True:
+            self.wait()
+            self.reap()
+            if self.readable and not self.obey():
+                break
+
+    def wait(self):
+        """Returns when the parent has said something, or somebody has ended."""
+        poll = wire.poll()
+        poll.register(self.link.fileno(), wire.POLLIN)
+        for fd in self.watched.values():
+            if fd is not None:
+                poll.register(fd, wire.POLLIN)
+        ready = dict(poll.poll(self.ASK if None in self.watched.values() else None))
+        self.readable = self.link.fileno() in ready
+
+    def reap(self):
+        for pid in list(self.watched):
+            done, status = waited(pid)
+            if done:
+                fd = self.watched.pop(pid)
+                if fd is not None:
+                    wire.close(fd)
+                self.tell(("exited", pid, status))
+
+    def obey(self):
+        """Does what the parent says next; false when it is time to end."""
+        message = self.link.receive()
+        if message is None:
+            self.kill()
+            os._exit(0)
+        (kind, *arguments), fds = message
+        if kind == "fork":
+            pid = self.fork(arguments[0], *fds)
+            self.watch(pid)
+            self.tell(("forked", arguments[0], pid))
+        elif kind == "service":
+            self.watch(self.serve(*fds))
+        elif kind == "stop":
+            self.kill()
+            self.worker.app.loader.shutdown_worker()
+        return kind != "stop"
+
+    def fork(self, index, sock, page):
+        signals.worker_before_create_process.send(sender=self.worker)
+        target = child.Worker(self.worker, sock, page)
+        pid = process.forked(process.pool_process(ForkProcess, target, index), self.let_go)
+        wire.close(sock)
+        wire.close(page)
+        return pid
+
+    def serve(self, sock):
+        """Forks the service, whose log lines are those of Celery's main process."""
+        target = service.Service(self.worker, sock)
+        pid = process.forked(ForkProcess(target=target, name="MainProcess"), self.let_go)
+        wire.close(sock)
+        return pid
+
+    def tell(self, message):
+        try:
+            self.link.send(message)
+        except OSError:
+            pass  # the end of the stream is read next
+
+    def watch(self, pid):
+        try:
+            self.watched[pid] = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            self.watched[pid] = None
+
+    def let_go(self):
+        """In a forked process: closes what is the zygote's."""
+        self.link.close()
+        for fd in self.watched.values():
+            if fd is not None:
+                wire.close(fd)
+
+    def kill(self):
+        for pid in self.watched:
+            os.kill(pid, signal.SIGKILL)
+
+
+def waited(pid):
+    """Whether `pid` has ended, and its exit code; negative is a signal."""
+    try:
+        done, status = wire.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # the app has SIGCHLD ignored: nobody knows how it ended
+        return True, 0
+    return bool(done), os.waitstatus_to_exitcode(status) if done else None
