@@ -25,6 +25,9 @@ use crate::wall::now;
 /// How long neighbours have to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How much longer an answer is still taken over, by a worker that has started meanwhile.
+const LATE: Duration = Duration::from_secs(10);
+
 /// What only celeriac's workers tell in a `hello`.
 const OWN: &str = "celeriac";
 const WATCHED: &str = "watched";
@@ -106,7 +109,16 @@ async fn send_hello(consumer: &Arc<Consumer>, watched: Option<bool>) -> Result<S
     // A broker that blocks publishers, because it is short of memory, must not keep us from its queues.
     let published = timeout(TIMEOUT, publish_hello(consumer, &oid, &ticket, watched)).await;
     let synced = match published {
-        Ok(Ok(Published::Accepted)) => gather(consumer, &mut mailbox, &ticket).await,
+        Ok(Ok(Published::Accepted)) => {
+            let synced = gather(consumer, &mut mailbox, &ticket, TIMEOUT).await;
+            let consumer = consumer.clone();
+            // Celery's neighbours may be busy; what they know of revokes is worth having late, too.
+            tokio::spawn(async move {
+                gather(&consumer, &mut mailbox, &ticket, LATE).await;
+                mailbox.close().await;
+            });
+            return Ok(synced);
+        }
         Ok(Ok(Published::Returned)) => Synced::default(),
         Ok(Err(error)) => {
             mailbox.close().await;
@@ -164,7 +176,7 @@ pub(crate) fn watched(arguments: &Map) -> Option<bool> {
 }
 
 /// Takes over the answers that come in time, each as it comes: all together may be large.
-async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str) -> Synced {
+async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str, time: Duration) -> Synced {
     let mut synced = Synced::default();
     let gathering = async {
         while let Some(delivery) = mailbox.recv().await {
@@ -181,7 +193,7 @@ async fn gather(consumer: &Consumer, mailbox: &mut Mailbox, ticket: &str) -> Syn
     tokio::select! {
         biased;
         // First: answers may come faster than they are read.
-        () = tokio::time::sleep(TIMEOUT) => {}
+        () = tokio::time::sleep(time) => {}
         () = gathering => {}
     }
     synced

@@ -13,7 +13,7 @@ use crate::control::client::{Client, from_json, rig};
 use crate::log::Log;
 use crate::shim::Shim;
 use crate::steps::ready;
-use crate::support::{DEADLINE, Rig, Running, ints};
+use crate::support::{DEADLINE, Rig, Running, eventually, ints};
 
 /// How long a worker waits for its neighbours.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -137,6 +137,19 @@ async fn a_neighbour_that_does_not_answer_costs_a_second() {
     let waited = began.elapsed();
     assert!(waited >= PATIENCE && waited < 2 * PATIENCE, "{waited:?}");
     assert_eq!(log.count("mingle: all alone"), 1, "{log}");
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_late_is_taken_over_as_well() {
+    let rig = mingling();
+    let mut neighbour = Neighbour::open(&rig, "w2@test").await;
+    let (worker, mut ready) = start(&rig);
+    let hello = neighbour.hello().await;
+    ready.wait().await;
+    neighbour.answer(&hello, r#"{"clock": 1000000, "revoked": {"r1": 7.5}}"#).await;
+    let mut client = Client::open(&rig).await;
+    eventually("the late revoke", || async { (revoked(&mut client).await == ["r1"]).then_some(()) }).await;
     worker.end(Shutdown::Warm).await.unwrap();
 }
 
