@@ -3,6 +3,8 @@
 import importlib
 import traceback
 
+from . import options
+
 
 class Unusable(Exception):
     """The command line asks for what cannot be: a message, as `click` shows it."""
@@ -14,6 +16,15 @@ class Unusable(Exception):
         # Celery's own group is for its usage line; it takes half a second to import, and nobody waits any more.
         group = importlib.import_module("celery.bin.celery").celery
         click.UsageError(str(self), click.Context(group, info_name="celery")).show()
+
+
+def of(given):
+    """The app that a command line names, with the settings that it makes."""
+    app = find(options.prepare(given))
+    if given.get("disable_prefetch") is not None:
+        app.conf.worker_disable_prefetch = given["disable_prefetch"]
+    configure(app, given.get("settings"))
+    return app
 
 
 def find(name):

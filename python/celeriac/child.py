@@ -2,14 +2,18 @@
 
 import mmap
 import os
+import signal
 import sys
+from collections import deque
 from time import monotonic_ns
 
 from billiard import pool as billiard_pool
 from billiard.compat import mem_rss
 from billiard.common import _should_have_exited
 from billiard.einfo import ExceptionInfo
-from celery.app.trace import fast_trace_task
+from celery import signals
+from celery._state import _set_task_join_will_block
+from celery.app.trace import build_tracer, fast_trace_task
 from celery.concurrency.prefork import process_destructor, process_initializer
 
 from . import answers, limits, process, wire
@@ -30,6 +34,14 @@ def page_of(fd):
         wire.close(fd)
 
 
+def with_bodies(jobs, fds):
+    """`jobs`, with the bodies that came beside the packet."""
+    if not fds:
+        return jobs
+    fds = iter(fds)
+    return [(*job[:4], wire.body_of(next(fds), job[4]), *job[5:]) if type(job[4]) is int else job for job in jobs]
+
+
 class Jobs:
     """What billiard's loop takes for its two queues: it gets jobs here, and puts answers."""
 
@@ -38,7 +50,7 @@ class Jobs:
         self.page = page
         self.rss = mem_rss if watch_memory else int
         self.waiting = []
-        self.answers = []
+        self.answers = deque()
         self.since = 0
         self.begun = 0
 
@@ -55,10 +67,7 @@ class Jobs:
         if message is None or message[0][0] == "exit":
             raise SystemExit(0)
         (_, jobs), fds = message
-        if fds:
-            fds = iter(fds)
-            jobs = [(*job[:4], wire.body_of(next(fds), job[4]), *job[5:]) if type(job[4]) is int else job for job in jobs]
-        return list(reversed(jobs))
+        return list(reversed(with_bodies(jobs, fds)))
 
     def put(self, message):
         """Takes billiard's word that a job begins, or how it ended."""
@@ -81,30 +90,41 @@ class Jobs:
         self.page[limits.RUNNING] = 0
         if not self.answers:
             self.since = monotonic_ns()
-        self.answers.append(answers.answer(token, returned, value, self.rss()))
+        answer = answers.answer(token, returned, value, self.rss())
+        self.answers.append(answer)
 
-    def flush(self):
-        """Sends what has ended."""
-        ended, self.answers = self.answers, []
+    def flush(self, *_):
+        """Sends what has ended; a handler of signals may do that at any time, so each answer is taken once."""
+        ended = []
+        try:
+            while True:
+                ended.append(self.answers.popleft())
+        except IndexError:
+            pass
         if ended:
             for packet in answers.packets(ended):
                 self.packets.socket.send(packet)
 
+    def disown(self):
+        """In what a task has forked: it must neither take jobs nor write to the page."""
+        self.packets.close()
+        self.page = memoryview(bytearray(PAGE)).cast("Q")
+
 
 class Worker(billiard_pool.Worker):
-    """Celery's pool worker."""
+    """Celery's pool worker; `settings` is the stand-in of the worker, or what a fresh interpreter knows of it."""
 
     synq = inqW_fd = synqW_fd = wait_for_syn = on_ready_counter = None
     sigprotection = False
 
-    def __init__(self, worker, sock, page):
+    def __init__(self, settings, sock, page, parent):
         # Without billiard's own: that is about pipes, which we do not have.
         self.fds = sock, page
-        self.maxtasks = worker.max_tasks_per_child or None
-        self.max_memory_per_child = worker.max_memory_per_child or None
-        self.initializer, self.initargs = process_initializer, (worker.app, worker.hostname)
+        self.maxtasks = settings.max_tasks_per_child or None
+        self.max_memory_per_child = settings.max_memory_per_child or None
+        self.initializer, self.initargs = process_initializer, (settings.app, settings.hostname)
         self.on_exit = process_destructor
-        self.parent = os.getpid()
+        self.parent = parent
 
     def _make_child_methods(self, *_):
         sock, page = self.fds
@@ -116,7 +136,8 @@ class Worker(billiard_pool.Worker):
         super().after_fork()
         process.die_with(self.parent)
         limits.guard(self.jobs.page)
-        os.register_at_fork(after_in_child=self.jobs.packets.close)
+        signal.signal(signal.SIGURG, self.jobs.flush)
+        os.register_at_fork(after_in_child=self.jobs.disown)
 
     def on_loop_start(self, pid):
         self.jobs.packets.send(("up", pid))
@@ -145,3 +166,24 @@ class Worker(billiard_pool.Worker):
                 jobs.packets.send(("bye", "limit" if exitcode == billiard_pool.EX_RECYCLE else "exit"))
         except OSError:
             pass  # the parent has gone
+
+
+class Solo(Worker):
+    """Celery's solo pool, where tasks run in what they take for the main process."""
+
+    def __init__(self, settings, *arguments):
+        super().__init__(settings, *arguments)
+        self.maxtasks = self.max_memory_per_child = None
+        self.initializer = in_main_process
+        self.on_exit = lambda pid, exitcode: None
+
+    def after_fork(self):
+        super().after_fork()
+        signals.worker_process_init.send(sender=None)
+
+
+def in_main_process(app, hostname):
+    """What Celery's parent does where it runs tasks itself."""
+    _set_task_join_will_block(True)
+    for name, task in app.tasks.items():
+        task.__trace__ = build_tracer(name, task, app.loader, hostname, app=app)

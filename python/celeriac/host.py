@@ -6,16 +6,23 @@ import sys
 import traceback
 
 from . import application, options, wire
-from . import child as child_of_pool
-from . import plain, process, report, service, zygote  # noqa: F401 - all of the package, while it can be imported
+from . import process, report, spawn, worker, zygote
 
 #: What a terminal, or who stops a whole group, sends: it is the parent who acts on these.
 FOR_THE_PARENT = ("SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP")
 
 
-def main(package, fd):
-    """The zygote: starts the app, says what it found, and serves the parent until its end."""
+def main(package, fd, *known):
+    """What this process is to be: the zygote, or a child with an interpreter of its own."""
     leave_to_parent()
+    if known:
+        spawn.main(fd, *known)
+    else:
+        lead(package, fd)
+
+
+def lead(package, fd):
+    """The zygote: starts the app, says what it found, and serves the parent until its end."""
     link = wire.Stream(fd)
     message = link.receive()
     if message is None:
@@ -23,8 +30,8 @@ def main(package, fd):
     (_, given), _ = message
     code, text = None, ""
     try:
-        worker = start(given)
-        found = report.report(worker, given)
+        started = start(given)
+        found = report.report(started, given)
     except application.Unusable as error:
         error.show()
         code, text = 2, str(error)
@@ -36,29 +43,19 @@ def main(package, fd):
         link.send(("failed", code, text))
         sys.exit(code)
     link.send(("ready", found))
-    zygote.Zygote(link, worker, package, given).run()
+    zygote.Zygote(link, started, package, given).run()
 
 
 def start(given):
     """Celery's worker, set up as far as it comes without a connection."""
-    worker = worker_of(given)
-    worker.begin()
-    leave_to_parent()
-    return worker
-
-
-def worker_of(given):
-    name = options.prepare(given)
-    app = application.find(name)
-    if given.get("disable_prefetch") is not None:
-        app.conf.worker_disable_prefetch = given["disable_prefetch"]
-    application.configure(app, given.get("settings"))
+    app = application.of(given)
     own = application.user_options(app, given.get("user", ()))
     arguments = options.for_worker(given, app.conf)
     process.drop_privileges(arguments.pop("uid"), arguments.pop("gid"))
-    from .worker import Worker
-
-    return Worker(app, pool=options.pool_of(given, app.conf), **arguments, **own)
+    started = worker.Worker(app, pool=options.pool_of(given, app.conf), **arguments, **own)
+    started.begin()
+    leave_to_parent()
+    return started
 
 
 def leave_to_parent():

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pkgutil
 import sys
 import traceback
 
@@ -48,19 +49,20 @@ def settle():
     gc.freeze()
 
 
-def pool_process(cls, target, index):
+def pool_process(cls, target, index, number=None):
     """A process of the pool, with the name and the index that Celery gives it."""
     process = cls(target=target)
-    process.name = process.name.replace("Process", "PoolWorker")
+    process.name = f"SpawnPoolWorker-{number}" if number else process.name.replace("Process", "PoolWorker")
     process.daemon = True
     process.index = index
     return process
 
 
-def spawned(package, fds, bootstrap):
+def spawned(package, fds):
     """Starts an interpreter that imports the app anew; it inherits `fds`."""
     from billiard.util import _args_from_interpreter_flags
 
+    bootstrap = pkgutil.get_data(__package__, "bootstrap.py").decode()
     handed = [package, *fds]
     for fd in handed:
         os.set_inheritable(fd, True)

@@ -1,7 +1,6 @@
 """The process that does for the parent what only Python can; its lines in the log are those of Celery's main process."""
 
 import logging
-import os
 
 from celery import signals
 from celery.worker.control import Panel
@@ -14,10 +13,10 @@ from .plain import plain
 class Service:
     """Does what the parent asks for, one after the other."""
 
-    def __init__(self, worker, fd):
+    def __init__(self, worker, fd, parent):
         self.worker = worker
         self.fd = fd
-        self.parent = os.getpid()
+        self.parent = parent
 
     def __call__(self):
         process.die_with(self.parent)

@@ -6,7 +6,10 @@ import signal
 from billiard.context import ForkProcess
 from celery import signals
 
-from . import child, process, service, wire
+from . import asynchronous, child, process, service, spawn, threads, wire
+
+#: What runs in a forked child, by pool.
+POOLS = {"prefork": child.Worker, "solo": child.Solo, "threads": threads.Threads, "asyncio": asynchronous.Asyncio}
 
 
 class Zygote:
@@ -21,6 +24,7 @@ class Zygote:
         self.package = package
         self.given = given
         self.watched = {}
+        self.spawned = 0
 
     def run(self):
         process.settle()
@@ -69,15 +73,32 @@ class Zygote:
 
     def fork(self, index, sock, page):
         signals.worker_before_create_process.send(sender=self.worker)
-        target = child.Worker(self.worker, sock, page)
-        pid = process.forked(process.pool_process(ForkProcess, target, index), self.let_go)
+        make = self.spawn if self.worker.pool_name == "spawn" else self.forked
+        pid = make(index, sock, page)
         wire.close(sock)
         wire.close(page)
         return pid
 
+    def forked(self, index, sock, page):
+        cls = POOLS[self.worker.pool_name]
+        target = cls(self.worker, sock, page, os.getpid())
+        if cls is child.Worker:
+            new = process.pool_process(ForkProcess, target, index)
+        else:
+            new = ForkProcess(target=target, name="MainProcess")
+        return process.forked(new, self.let_go)
+
+    def spawn(self, index, sock, page):
+        self.spawned += 1
+        known = spawn.known(self.worker, self.given, index, self.spawned)
+        try:
+            return process.spawned(self.package, (sock, page, known))
+        finally:
+            wire.close(known)
+
     def serve(self, sock):
         """Forks the service, whose log lines are those of Celery's main process."""
-        target = service.Service(self.worker, sock)
+        target = service.Service(self.worker, sock, os.getpid())
         pid = process.forked(ForkProcess(target=target, name="MainProcess"), self.let_go)
         wire.close(sock)
         return pid

@@ -13,7 +13,7 @@ use crate::control::client::{Client, from_json, rig};
 use crate::log::Log;
 use crate::shim::Shim;
 use crate::steps::ready;
-use crate::support::{DEADLINE, Rig, Running, eventually, ints};
+use crate::support::{DEADLINE, Rig, Running, ints};
 
 /// How long a worker waits for its neighbours.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -149,7 +149,8 @@ async fn an_answer_that_comes_late_is_taken_over_as_well() {
     ready.wait().await;
     neighbour.answer(&hello, r#"{"clock": 1000000, "revoked": {"r1": 7.5}}"#).await;
     let mut client = Client::open(&rig).await;
-    eventually("the late revoke", || async { (revoked(&mut client).await == ["r1"]).then_some(()) }).await;
+    let heard = async { while revoked(&mut client).await != ["r1"] {} };
+    timeout(DEADLINE, heard).await.expect("the late revoke");
     worker.end(Shutdown::Warm).await.unwrap();
 }
 
