@@ -20,7 +20,7 @@ from . import answers, limits, process, wire
 
 ACK, TASK, READY = billiard_pool.ACK, billiard_pool.TASK, billiard_pool.READY
 
-#: Answers wait for those of the same packet, but not longer than this.
+#: Answers wait for those of the same packet, unless these take longer than this (in nanoseconds).
 HOLD = 5_000_000
 
 PAGE = 4096
@@ -79,8 +79,11 @@ class Jobs:
 
     def begin(self, token):
         page, now = self.page, monotonic_ns()
-        if self.answers and now - self.since > HOLD:
+        if not self.answers:
+            self.since = now
+        elif now - self.since > HOLD:
             self.flush()
+            self.since = now
         self.begun += 1
         page[limits.SINCE] = now
         page[limits.BEGUN] = self.begun
@@ -88,8 +91,6 @@ class Jobs:
 
     def end(self, token, returned, value):
         self.page[limits.RUNNING] = 0
-        if not self.answers:
-            self.since = monotonic_ns()
         answer = answers.answer(token, returned, value, self.rss())
         self.answers.append(answer)
 

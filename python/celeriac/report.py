@@ -62,6 +62,8 @@ def worker_facts(worker):
     )  # fmt: skip
     facts = {name: getattr(worker, name, None) for name in names}
     facts["pool"] = POOLS.get(worker.pool_name, worker.pool_name)
+    facts["processes"], facts["jobs"] = {"solo": (1, 1), "threads": (1, worker.concurrency),
+                                         "asyncio": (1, worker.concurrency)}.get(facts["pool"], (worker.concurrency, 1))
     facts["custom_logging"] = bool(worker._custom_logging)
     facts["app"] = worker.app.main or "__main__"
     return facts
@@ -81,10 +83,11 @@ def queues(app):
 
 def connection(conn):
     """As kombu resolved it: the URL and those to fail over to, and what is no part of a URL."""
+    url = conn.as_uri(include_password=True)
     return {
         "transport": conn.transport_cls,
-        "url": conn.as_uri(include_password=True),
-        "urls": list(conn.alt) or [conn.as_uri(include_password=True)],
+        "url": url,
+        "urls": list(conn.alt) or [url],
         "ssl": conn.ssl,
         "options": conn.transport_options,
         "heartbeat": conn.heartbeat,

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 APPS = ROOT / "tests" / "apps"
 #: No step of a test takes longer, however busy the machine is.
-PATIENCE = 30
+PATIENCE = 10
 
 
 def package():
@@ -125,11 +125,13 @@ class Host:
         environment = {**os.environ, "RESULTS": self.folder.name, "PYTHONPATH": str(APPS), **(env or {})}
         ours, theirs = socket.socketpair()
         zip_fd = package()
+        stderr = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         command = [sys.executable, "-c", (ROOT / "celeriac" / "bootstrap.py").read_text(), str(zip_fd), str(theirs.fileno())]
         self.process = subprocess.Popen(
             command, pass_fds=(zip_fd, theirs.fileno()), env=environment, cwd=self.folder.name,
-            stdout=open(Path(self.folder.name) / "stdout", "wb"), stderr=open(self.log, "wb"),
+            stdout=subprocess.DEVNULL, stderr=stderr,
         )  # fmt: skip
+        os.close(stderr)
         theirs.close()
         os.close(zip_fd)
         self.link = Link(ours)
@@ -173,6 +175,19 @@ class Host:
         theirs.close()
         return Link(ours)
 
+    def asked(self, service, *message):
+        """What the service answers to a message with a `seq`."""
+        service.send(message)
+        kind, seq, ok, value = service.receive()
+        assert (kind, seq) == ("answer", message[1])
+        return ok, value
+
+    def note(self, name):
+        """What a task or a receiver has left for the test."""
+        path = Path(self.folder.name) / name
+        eventually(path.exists, f"{name}: {self.stderr()}")
+        return path.read_text()
+
     def result(self, task_id):
         """What the file backend has stored."""
         import json
@@ -204,7 +219,7 @@ def job(token, name, *args, id=None, body=None, **request):
 
     id = id or f"id-{token}"
     headers = {"id": id, "task": name, "root_id": id, "parent_id": None, "group": None, "retries": 0, "lang": "py",
-               "argsrepr": repr(args), "kwargsrepr": repr(kwargs), "origin": "test", "timelimit": (None, None),
+               "argsrepr": repr(args)[:1024], "kwargsrepr": repr(kwargs), "origin": "test", "timelimit": (None, None),
                "reply_to": "", "correlation_id": id, "properties": {"reply_to": "", "correlation_id": id},
                "delivery_info": {"exchange": "", "routing_key": "celery", "priority": 0, "redelivered": False},
                **request}  # fmt: skip
