@@ -40,7 +40,7 @@ def report(worker, given):
         "tasks": {name: task_facts(task) for name, task in app.tasks.items()},
         "queues": queues(app),
         "connection": {"read": connection(app.connection_for_read()), "write": connection(app.connection_for_write())},
-        "signals": [name for name in signals.__all__ if getattr(signals, name).receivers],
+        "signals": [name for name, one in vars(signals).items() if isinstance(one, signals.Signal) and one.receivers],
         "controls": controls(),
         "unsupported": list(unsupported(worker)),
         "versions": {

@@ -28,6 +28,8 @@ class Zygote:
 
     def run(self):
         process.settle()
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or nobody would know how a child ended
         while True:
             self.wait()
             self.reap()

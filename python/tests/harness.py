@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 APPS = ROOT / "tests" / "apps"
 #: No step of a test takes longer, however busy the machine is.
-PATIENCE = 10
+PATIENCE = 60
 
 
 def package():
@@ -115,7 +115,7 @@ class Host:
     def __init__(self, app="basic", argv=None, env=None, start=True, **options):
         self.folder = tempfile.TemporaryDirectory()
         self.log = Path(self.folder.name) / "stderr"
-        options.setdefault("argv", argv or ["celery", "-A", app, "worker"])
+        options.setdefault("argv", argv or ["celery", *(["-A", app] if app else []), "worker"])
         options.setdefault("hostname", "test@here")
         options.setdefault("loglevel", "INFO")
         if app:

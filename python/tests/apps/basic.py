@@ -107,3 +107,18 @@ def fork_and_return():
 @app.task
 def hog(size):
     return len(bytearray(size))
+
+
+@app.task
+def errback(request, exc, traceback):
+    note("errback", f"{request.id} {exc!r} {bool(traceback)} {os.getpid()}")
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True)
+def careful():
+    pass
+
+
+@app.task(acks_late=True)
+def late():
+    pass

@@ -27,9 +27,9 @@ def leave(name):
     return receiver
 
 
-for name in signals.__all__:
-    if name != "setup_logging":
-        getattr(signals, name).connect(leave(name), weak=False)
+for name, one in vars(signals).copy().items():
+    if isinstance(one, signals.Signal) and name != "setup_logging":
+        one.connect(leave(name), weak=False)
 
 
 @signals.celeryd_init.connect

@@ -1,0 +1,2 @@
+worker_prefetch_multiplier = 9
+broker_url = "memory://"
