@@ -12,21 +12,23 @@ from kombu.message import Message
 from kombu.serialization import prepare_accept_content
 
 
-class Actions(list):
+class Actions:
     """What Celery's code would have done to the broker: the parent does it."""
 
     enabled = True
-    groups = frozenset(("task",))
+
+    def __init__(self):
+        self.wanted = []
 
     def send(self, event, **fields):
         """As Celery's event dispatcher."""
-        self.append(("event", event, fields))
+        self.wanted.append(("event", event, fields))
 
     def ack(self, *_):
-        self.append(("ack",))
+        self.wanted.append(("ack",))
 
     def reject(self, logger=None, errors=(), requeue=False):
-        self.append(("reject", requeue))
+        self.wanted.append(("reject", requeue))
 
 
 class Delivered(Message):
@@ -80,7 +82,7 @@ def settle(worker, name, id, request, body, content_type, content_encoding, kind
         unregistered(worker, actions, name, *given)
     else:
         KINDS[kind](request_of(worker, actions, name, *given), **arguments)
-    return list(actions)
+    return actions.wanted
 
 
 def unregistered(worker, actions, name, *given):
@@ -104,7 +106,9 @@ def timeout(request, timeout):
 
 
 def internal(request, exception, traceback):
-    failed(request, rebuilt(exception), traceback)
+    error = rebuilt(exception)
+    # No backend stores what is no `Exception`; Celery's other pools name it so.
+    failed(request, error if isinstance(error, Exception) else WorkerLostError(exception), traceback)
 
 
 def failed(request, error, traceback=None):

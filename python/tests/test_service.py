@@ -44,7 +44,7 @@ class Lost(Service):
         self.assertEqual(self.stored("next-in-chain")["status"], "FAILURE")
         ((event, kind, fields),) = actions
         self.assertEqual((event, kind, fields["uuid"]), ("event", "task-failed", self.id()))
-        self.assertIn("WorkerLostError", fields["exception"])
+        self.assertIn(f"WorkerLostError: {text}", fields["traceback"])
         self.assertRegex(self.host.stderr(), r"ERROR/MainProcess\] Task handler raised error: WorkerLostError")
 
     def test_celery_decides_whether_it_is_acknowledged(self):
@@ -79,11 +79,16 @@ class Lost(Service):
         self.assertEqual(actions[1], ("event", "task-failed", {"uuid": self.id(), "exception": "NotRegistered('basic.gone')"}))
         self.assertIn("Received unregistered task of type 'basic.gone'", self.host.stderr())
 
+    def test_a_task_that_exited(self):
+        self.lost("internal", arguments={"exception": "SystemExit(3)", "traceback": "T"})
+        result = self.stored()["result"]
+        self.assertEqual((result["exc_type"], result["exc_message"]), ("WorkerLostError", ["SystemExit(3)"]))
+
     def test_internal_keeps_the_exception(self):
-        self.lost("internal", arguments={"exception": "SystemExit(3)", "traceback": "Traceback: here"})
+        actions = self.lost("internal", arguments={"exception": "TypeError('a', 3)", "traceback": "Traceback: here"})
         stored = self.stored()
-        self.assertEqual((stored["result"]["exc_type"], stored["result"]["exc_message"]), ("SystemExit", [3]))
-        self.assertEqual(stored["traceback"], "Traceback: here")
+        self.assertEqual((stored["result"]["exc_type"], stored["result"]["exc_message"]), ("TypeError", ["a", 3]))
+        self.assertEqual(actions[0][2]["traceback"], "Traceback: here")
 
     def test_internal_of_a_type_that_is_not_at_hand(self):
         self.lost("internal", arguments={"exception": "Odd(<object at 0x1>)", "traceback": "T"})
@@ -104,7 +109,7 @@ class Lost(Service):
 class Signals(Service):
     app = "signals"
 
-    def sent(self, name, **arguments):
+    def sent(self, name, /, **arguments):
         self.service.send(("signal", name, arguments))
         return self.host.note(name)
 
