@@ -48,7 +48,7 @@ class Jobs:
     def __init__(self, packets, page, watch_memory=False):
         self.packets = packets
         self.page = page
-        self.rss = mem_rss if watch_memory else int
+        self.rss = mem_rss if watch_memory else lambda: 0
         self.waiting = []
         self.answers = deque()
         self.since = 0

@@ -13,8 +13,8 @@ from billiard.exceptions import SoftTimeLimitExceeded
 #: The fields of the page.
 RUNNING, SINCE, BEGUN, AIMED = range(4)
 
-#: What ends a child, by the handler that billiard installs.
-TERMINATING = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
+#: What ends a child: by the handler that billiard installs, or without one.
+TERMINATING = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR2)
 
 
 def guard(page):
@@ -38,7 +38,6 @@ def guard(page):
 
     signal.signal(signal.SIGUSR1, soft)
     for signum in TERMINATING:
-        if signal.getsignal(signum) is _shutdown_cleanup:
-            signal.signal(signum, terminate)
-    if signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL:
-        signal.signal(signal.SIGUSR2, die)
+        handler = {_shutdown_cleanup: terminate, signal.SIG_DFL: die}.get(signal.getsignal(signum))
+        if handler is not None:
+            signal.signal(signum, handler)

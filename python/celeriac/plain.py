@@ -43,8 +43,7 @@ def container(value, depth):
 
 
 def key_of(key):
-    key = plain(key, 1)
-    return key if isinstance(key, (str, int, float, bytes, type(None))) else repr(key)
+    return plain(key) if isinstance(key, (str, int, float, bytes, type(None))) else repr(key)
 
 
 def marked(value):

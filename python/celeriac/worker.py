@@ -4,7 +4,6 @@ It is Celery's own class, so an app sees what it knows, in the order that its ve
 `celeryd_init`, queues, `worker_init`, logging, `celeryd_after_setup`. It has no steps: the parent does their work.
 """
 
-from celery import concurrency
 from celery.apps import worker as celery_worker
 from celery.utils.nodenames import default_nodename, host_format
 
@@ -26,11 +25,10 @@ class Worker(celery_worker.Worker):
 
     def __init__(self, app, pool="prefork", hostname=None, **arguments):
         self.pool_name = pool
-        known = pool if pool in concurrency.ALIASES else "prefork"
         super().__init__(
             app=app,
             hostname=host_format(default_nodename(hostname)),
-            pool_cls=known,
+            pool_cls=pool if pool in ("solo", "threads") else "prefork",
             use_eventloop=True,
             quiet=True,
             **arguments,

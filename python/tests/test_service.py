@@ -2,6 +2,7 @@
 
 import unittest
 
+import celery
 from tests.harness import Host, alive, eventually, job
 
 
@@ -157,7 +158,8 @@ class Revoke(Service):
     def test_a_revoke_is_stored_at_the_command(self):
         ok, value = self.ask("control", "revoke", {"task_id": [self.id()]})
         self.assertEqual((ok, value["ok"]), (True, f"tasks {{'{self.id()}'}} flagged as revoked"))
-        self.assertEqual(self.stored()["status"], "REVOKED")
+        if celery.VERSION >= (5, 6):  # an older one stores it when the task comes
+            self.assertEqual(self.stored()["status"], "REVOKED")
 
     def test_it_ends_with_its_stream(self):
         with Host() as host:

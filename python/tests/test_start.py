@@ -64,6 +64,15 @@ class Lookup(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn("Unable to parse extra configuration from command line.", stderr)
 
+    @unittest.skipUnless(os.getuid() == 0, "is about root")
+    def test_root_and_pickle(self):
+        code, _, stderr = failed(self, app="pickles")
+        self.assertEqual(code, 1)
+        self.assertIn("C_FORCE_ROOT", stderr)
+        self.assertNotIn("Traceback", stderr)
+        with Host("pickles", env={"C_FORCE_ROOT": "1"}) as host:
+            self.assertEqual(host.report["conf"]["accept_content"], ["pickle", "json"])
+
     def test_an_unknown_queue(self):
         code, _, stderr = failed(self, app="pack", settings=["task.create_missing_queues=0"], queues=["nope"])
         self.assertEqual(code, 1)
