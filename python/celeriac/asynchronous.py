@@ -4,7 +4,6 @@ Celery's tracer is synchronous and keeps its state by thread. So each task in fl
 waits for the coroutine; the coroutine sees the state of that thread. What is no coroutine runs in the thread.
 """
 
-import asyncio
 import contextvars
 import threading
 from concurrent.futures import CancelledError
@@ -38,6 +37,9 @@ class Asyncio(Threads):
     """The event loop has a thread of its own."""
 
     def initialize(self):
+        import asyncio  # only here, since every other child would carry it, too
+
+        self.asyncio = asyncio
         self.flights = {}
         self.current = threading.local()
         self.loop = asyncio.new_event_loop()
@@ -61,13 +63,22 @@ class Asyncio(Threads):
     def wait(self, coroutine):
         """In a tracer's thread: the result of a coroutine, or what its cancellation means."""
         flight = self.current.flight
-        flight.future = asyncio.run_coroutine_threadsafe(fly(flight, coroutine, threading.get_ident()), self.loop)
+        flying = self.fly(flight, coroutine, threading.get_ident())
+        flight.future = self.asyncio.run_coroutine_threadsafe(flying, self.loop)
         try:
             return flight.future.result()
         except CancelledError:
             if flight.verdict is None:
                 raise
             raise flight.verdict from None
+
+    async def fly(self, flight, coroutine, ident):
+        """In the loop: the coroutine, unless it has been cancelled before."""
+        tracer.set(ident)
+        flight.task = self.asyncio.current_task()
+        if flight.verdict is not None:
+            flight.task.cancel()
+        return await coroutine
 
     def accept(self, token):
         self.flights[token] = Flight()
@@ -88,14 +99,6 @@ class Asyncio(Threads):
             self.loop.call_soon_threadsafe(flight.task.cancel)
         if kind == "hard" and flight.future is not None:
             flight.future.cancel()  # nor is its cleanup waited for
-
-
-async def fly(flight, coroutine, ident):
-    tracer.set(ident)
-    flight.task = asyncio.current_task()
-    if flight.verdict is not None:
-        flight.task.cancel()
-    return await coroutine
 
 
 def follow_tracer(stack):

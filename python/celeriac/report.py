@@ -25,6 +25,7 @@ PARTS = {
     "worker_consumer": "celery.worker.consumer:Consumer",
     "worker_autoscaler": "celery.worker.autoscale:Autoscaler",
 }
+TASK_PARTS = {"Strategy": "celery.worker.strategy:default", "Request": "celery.worker.request:Request"}
 
 
 def report(worker, given):
@@ -121,7 +122,7 @@ def unsupported(worker):
         if value and value != own:
             yield f"{name} = {value}"
     for name, task in sorted(app.tasks.items()):
-        for attribute, own in (("Strategy", "celery.worker.strategy:default"), ("Request", "celery.worker.request:Request")):
+        for attribute, own in TASK_PARTS.items():
             if getattr(task, attribute, own) != own:
                 yield f"task {name}: {attribute} = {plain_name(getattr(task, attribute))}"
 

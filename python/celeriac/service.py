@@ -1,4 +1,4 @@
-"""The process that does for the parent what only Python can; its lines in the log are those of Celery's main process."""
+"""The process that does for the parent what only Python can; it logs as Celery's main process."""
 
 import logging
 

@@ -126,7 +126,8 @@ class Host:
         ours, theirs = socket.socketpair()
         zip_fd = package()
         stderr = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        command = [sys.executable, "-c", (ROOT / "celeriac" / "bootstrap.py").read_text(), str(zip_fd), str(theirs.fileno())]
+        bootstrap = (ROOT / "celeriac" / "bootstrap.py").read_text()
+        command = [sys.executable, "-c", bootstrap, str(zip_fd), str(theirs.fileno())]
         self.process = subprocess.Popen(
             command, pass_fds=(zip_fd, theirs.fileno()), env=environment, cwd=self.folder.name,
             stdout=subprocess.DEVNULL, stderr=stderr,

@@ -31,7 +31,8 @@ print((time.process_time() - start) / len(jobs) * 1e6)
 def tracer():
     """Microseconds of CPU for Celery's tracer alone."""
     environment = {**os.environ, "APPS": str(APPS), "RESULTS": "/tmp", "PYTHONPATH": "."}
-    return float(subprocess.run([sys.executable, "-c", TRACER], env=environment, capture_output=True, check=True).stdout)
+    ran = subprocess.run([sys.executable, "-c", TRACER], env=environment, capture_output=True, check=True)
+    return float(ran.stdout)
 
 
 def cpu(pid):
@@ -58,4 +59,5 @@ def child():
 if __name__ == "__main__":
     for _ in range(3):
         alone, (used, wall) = tracer(), child()
-        print(f"tracer alone {alone:.1f} µs, child {used:.1f} µs CPU and {wall:.1f} µs wall, beyond {used - alone:.1f} µs")
+        beyond = used - alone
+        print(f"tracer alone {alone:.1f} µs, child {used:.1f} µs CPU, {wall:.1f} µs wall: {beyond:.1f} µs beyond")

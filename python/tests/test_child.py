@@ -85,10 +85,10 @@ class Answers(unittest.TestCase):
                 os.write(fds[-1], body)
                 body = len(body)
             jobs.append((*whole[:4], body, *whole[5:]))
+        before = len(os.listdir(f"/proc/{self.child.pid}/fd"))
         self.child.send(("run", tuple(jobs)), fds)
         for fd in fds:
             os.close(fd)
-        before = len(os.listdir(f"/proc/{self.child.pid}/fd"))
         answers = self.child.answers(3)
         self.assertEqual([answers[token][3] for token in sorted(answers)], ["100000", "5", "2000000"])
         self.ran("basic.noop")
@@ -119,8 +119,12 @@ class Answers(unittest.TestCase):
         self.assertRegex(self.host.stderr(), r"INFO/ForkPoolWorker-1\] Task basic.say\[[^]]+\] succeeded in")
 
     def test_what_a_task_forks_takes_no_job_and_leaves_the_page(self):
-        self.assertEqual(self.ran("basic.fork_and_return")[0], "ok")
-        self.assertEqual(self.child.page[2], self.token)
+        type(self).token += 1
+        self.child.run(job(self.token, "basic.fork_and_return"))
+        self.host.note("waiting")
+        self.assertEqual((self.child.page[0], self.child.page[2]), (self.token, self.token), "the fork has ended")
+        open(os.path.join(self.host.folder.name, "go"), "w").close()
+        self.assertEqual(self.child.answers(1)[self.token][1:4:2], ("ok", "'child'"))
         self.assertEqual(self.ran("basic.add", 1, 1)[2], "2")
 
 

@@ -35,7 +35,8 @@ class Life(unittest.TestCase):
     def test_nobody_outlives_a_parent_that_is_killed(self):
         for pool in ("prefork", "spawn", "threads"):
             with self.subTest(pool):
-                parent = subprocess.Popen([sys.executable, "-W", "ignore", "-c", PARENT, pool], cwd=ROOT, stdout=subprocess.PIPE)
+                command = [sys.executable, "-W", "ignore", "-c", PARENT, pool]
+                parent = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
                 folder, zygote = parent.stdout.readline().decode().split()
                 family = [int(zygote), *descendants(int(zygote))]
                 self.assertEqual(len(family), 3 if pool == "threads" else 4)

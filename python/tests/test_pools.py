@@ -116,7 +116,7 @@ class OneAtATime(unittest.TestCase):
             first, second = host.fork(0), host.fork(1)
             about, own = self.about(host, first)
             self.assertEqual(about["name"], "SpawnPoolWorker-1")
-            self.assertEqual((about["execv"], about["daemon"], about["conf"]), ("1", True, 44))
+            self.assertEqual((about["execv"], about["daemon"], about["conf"]), ("1", True, [44, 21]))
             self.assertTrue(own)
             self.assertEqual(self.about(host, second, 3)[0]["name"], "SpawnPoolWorker-2")
             self.assertIn("INFO/SpawnPoolWorker-2] Task many.about", host.stderr())

@@ -6,6 +6,10 @@ import celery
 from tests.harness import Host, alive, eventually, job
 
 
+def signature(task, **options):
+    return {"task": task, "args": [], "kwargs": {}, "options": options, "subtask_type": None, "immutable": False}
+
+
 class Service(unittest.TestCase):
     app = "basic"
 
@@ -33,8 +37,8 @@ class Service(unittest.TestCase):
 
 class Lost(Service):
     def test_a_lost_task_is_a_failure(self):
-        chain = [{"task": "basic.noop", "args": [], "kwargs": {}, "options": {"task_id": "next-in-chain"}, "subtask_type": None}]
-        errback = {"task": "basic.errback", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
+        chain = [signature("basic.noop", task_id="next-in-chain")]
+        errback = signature("basic.errback")
         text = "Worker exited prematurely: signal 9 (SIGKILL) Job: 5."
         actions = self.lost("lost", arguments={"text": text}, embed={"errbacks": [errback], "chain": chain})
         stored = self.stored()
@@ -49,7 +53,8 @@ class Lost(Service):
         self.assertRegex(self.host.stderr(), r"ERROR/MainProcess\] Task handler raised error: WorkerLostError")
 
     def test_celery_decides_whether_it_is_acknowledged(self):
-        self.assertEqual(self.lost("lost", "basic.careful", (), {"text": "x"}), [("reject", True), ("event", "task-rejected", {"uuid": self.id(), "requeue": True})])
+        rejected = ("event", "task-rejected", {"uuid": self.id(), "requeue": True})
+        self.assertEqual(self.lost("lost", "basic.careful", (), {"text": "x"}), [("reject", True), rejected])
         self.assertIsNone(self.stored(), "it comes again")
         self.assertEqual(self.lost("lost", "basic.late", (), {"text": "x"})[0], ("ack",))
         self.assertEqual(self.stored()["status"], "FAILURE")
@@ -76,8 +81,8 @@ class Lost(Service):
     def test_unregistered(self):
         actions = self.lost("unregistered", "basic.gone")
         self.assertEqual(self.stored()["result"]["exc_type"], "NotRegistered")
-        self.assertEqual(actions[0], ("reject", False))
-        self.assertEqual(actions[1], ("event", "task-failed", {"uuid": self.id(), "exception": "NotRegistered('basic.gone')"}))
+        failed = {"uuid": self.id(), "exception": "NotRegistered('basic.gone')"}
+        self.assertEqual(actions, [("reject", False), ("event", "task-failed", failed)])
         self.assertIn("Received unregistered task of type 'basic.gone'", self.host.stderr())
 
     def test_a_task_that_exited(self):
@@ -122,9 +127,10 @@ class Signals(Service):
         self.sent("heartbeat_sent")
 
     def test_of_tasks(self):
-        task = job(0, "signals.noop", id="some-id")[1:]
-        self.assertRegex(self.sent("task_received", task=task[:1] + task[2:]), r"Consumer .*<Request: signals.noop\[some-id\]")
-        note = self.sent("task_revoked", task=task[:1] + task[2:], terminated=False, signum=None, expired=True)
+        name, _, *rest = job(0, "signals.noop", id="some-id")[1:]
+        task = (name, *rest)
+        self.assertRegex(self.sent("task_received", task=task), r"Consumer .*<Request: signals.noop\[some-id\]")
+        note = self.sent("task_revoked", task=task, terminated=False, signum=None, expired=True)
         self.assertRegex(note, r"noop <@task: signals.noop .*<Context: .*some-id")
         message = ({}, b"[]", "application/json", "utf-8")
         self.assertIn("Consumer", self.sent("task_rejected", message=message, exc=None))
@@ -139,7 +145,8 @@ class Control(Service):
     app = "signals"
 
     def test_commands_of_the_app(self):
-        self.assertEqual(self.ask("control", "twice", {"n": 4}), (True, {"ok": 8, "app": "signals", "host": "test@here"}))
+        reply = {"ok": 8, "app": "signals", "host": "test@here"}
+        self.assertEqual(self.ask("control", "twice", {"n": 4}), (True, reply))
         self.assertEqual(self.ask("control", "broken", {}), (False, "ValueError('broken')"))
 
     def test_commands_of_celery_that_ask_the_app(self):

@@ -178,7 +178,8 @@ class Report(unittest.TestCase):
             self.assertEqual(host.note("flavour"), "sour")
             self.assertTrue(host.report["worker"]["custom_logging"])
             told = "\n".join(host.report["unsupported"])
-            for part in ("pool gevent", "worker bootstep options.Step", "task options.batched: Strategy = options:strategy"):
+            strategy = "task options.batched: Strategy = options:strategy"
+            for part in ("pool gevent", "worker bootstep options.Step", strategy):
                 self.assertIn(part, told)
 
     def test_an_option_that_nobody_knows(self):

@@ -101,6 +101,9 @@ def fork_and_return():
     if pid == 0:
         return "grandchild"
     os.waitpid(pid, 0)
+    note("waiting")
+    while not (FOLDER / "go").exists():
+        time.sleep(0.01)
     return "child"
 
 

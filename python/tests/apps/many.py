@@ -8,12 +8,17 @@ from pathlib import Path
 
 import billiard.process
 from celery import Celery, current_task
-from celery.signals import worker_process_init
+from celery.signals import celeryd_init, worker_process_init
 
 FOLDER = Path(os.environ.get("RESULTS", "."))
 (FOLDER / "results").mkdir(exist_ok=True)
 
 app = Celery("many", broker="memory://", backend=f"file://{FOLDER}/results")
+
+
+@celeryd_init.connect
+def settings(conf, **_):
+    conf.task_soft_time_limit = 21
 
 
 @worker_process_init.connect
@@ -74,13 +79,13 @@ def leave():
 @app.task
 def about():
     process = billiard.process.current_process()
-    return {"name": process.name, "daemon": process.daemon, "execv": os.environ.get("FORKED_BY_MULTIPROCESSING"),
-            "conf": app.conf.task_time_limit, "thread": threading.current_thread().name}  # fmt: skip
-
-
-def spawned():
-    """Whether this process has been forked from one that had imported this."""
-    return IMPORTED == os.getpid()
+    return {
+        "name": process.name,
+        "daemon": process.daemon,
+        "execv": os.environ.get("FORKED_BY_MULTIPROCESSING"),
+        "conf": [app.conf.task_time_limit, app.conf.task_soft_time_limit],
+        "thread": threading.current_thread().name,
+    }
 
 
 IMPORTED = os.getpid()
@@ -88,4 +93,4 @@ IMPORTED = os.getpid()
 
 @app.task
 def own_import():
-    return spawned()
+    return IMPORTED == os.getpid()
