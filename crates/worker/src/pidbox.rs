@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celeriac_broker::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Topology};
 use celeriac_cluster::watch::message::Message as Word;
-use celeriac_protocol::codec::{self, Accept, Serializer};
+use celeriac_protocol::codec::{self, Accept, Compression, Serializer};
 use celeriac_protocol::control::{self, Request};
 use celeriac_protocol::{LamportClock, Map, Message, Value, event};
 
@@ -226,7 +226,10 @@ impl EventSettings {
     /// # Errors
     /// Never, as long as its numbers are finite.
     pub fn cluster_message(&self, word: &Word) -> Result<Message, codec::EncodeError> {
-        Ok(Message::transient(Map::new(), codec::encode(&word.to_value(), Serializer::Json, None)?))
+        let compression = word.is_large().then_some(Compression::Zlib);
+        let body = codec::encode(&word.to_value(), Serializer::Json, compression)?;
+        let header = body.compression.as_deref().map(|name| ("compression", Value::from(name)));
+        Ok(Message::transient(Map::from_iter(header), body))
     }
 }
 

@@ -181,8 +181,10 @@ impl Watch {
         match following.seek {
             Seek::No if now.steady - following.heard >= following.interval * SILENCE => {
                 let silent = following.lead.as_ref().map(|lead| lead.node);
-                // The first ranks take their turns; the many others must not all come at once if these do not.
-                let last = 2.0 + self.random.below((self.roster.len() as f64 / 50.0).max(2.0));
+                // The first ranks take their turns; the many others must not all come at once if these do not, nor
+                // before a broker has told so many of who did.
+                let size = self.roster.len() as f64;
+                let last = 2.0 + (size / 200.0).min(4.0) + self.random.below((size / 50.0).max(2.0));
                 let pause = match self.roster.member(&self.hostname) {
                     Some(_) if can_watch => last.min(0.3 * self.roster.rank(&self.hostname, silent) as f64),
                     Some(_) => last,

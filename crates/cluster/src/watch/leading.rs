@@ -28,6 +28,10 @@ const SLOW: f64 = 2.0;
 pub(super) const ASKS: usize = 8;
 /// The roster is told to all when more than this part of them wait for it.
 const FEW: usize = 4;
+/// How many members' worth of a roster all may be told in a second, and the longest pause that comes of it: it is the
+/// largest of all messages, and while a thousand start each of them asks.
+const PACE: f64 = 200.0;
+const PACE_MAX: f64 = 6.0;
 
 /// What a lead does next.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub(super) struct Asks {
     waiting: BTreeSet<NodeId>,
     /// Which buckets of revokes are told to all.
     pub(super) buckets: Vec<usize>,
+    /// Those who wait are not answered before.
+    rest: f64,
 }
 
 impl Asks {
@@ -81,7 +87,11 @@ impl Asks {
     }
 
     fn next_timeout(&self) -> f64 {
-        if !self.waiting.is_empty() || !self.buckets.is_empty() { self.since + 1.0 } else { f64::MAX }
+        if self.waiting.is_empty() && self.buckets.is_empty() {
+            f64::MAX
+        } else {
+            self.rest.max(self.since + 1.0)
+        }
     }
 }
 
@@ -361,6 +371,8 @@ impl Watch {
         let buckets = std::mem::take(&mut leading.asks.buckets);
         let waiting = std::mem::take(&mut leading.asks.waiting);
         if !waiting.is_empty() {
+            let size = self.roster.len() as f64;
+            leading.asks.rest = now.steady + (size / PACE).min(PACE_MAX);
             let message = Arc::new(Message::Snapshot(self.snapshot()));
             let all = waiting.len() * FEW > self.roster.len();
             let keys: Vec<_> =

@@ -290,6 +290,9 @@ pub enum MessageError {
     },
 }
 
+/// How many members make a roster large.
+const LARGE: usize = 50;
+
 impl Message {
     /// The word of its type.
     pub fn kind(&self) -> &'static str {
@@ -305,6 +308,11 @@ impl Message {
             Message::Stand(_) => "stand",
             Message::Elected(_) => "elected",
         }
+    }
+
+    /// Whether it is worth compressing: a roster goes to a thousand, and is told to each that starts.
+    pub fn is_large(&self) -> bool {
+        matches!(self, Message::Snapshot(snapshot) if snapshot.members.len() > LARGE)
     }
 
     /// The dict that travels.

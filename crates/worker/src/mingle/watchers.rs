@@ -16,8 +16,11 @@ use crate::gossip::outbox::publish;
 use crate::listener::Mailbox;
 use crate::wall::now;
 
-/// How long one of them has for the first page of its answer.
+/// How long the lead has for the first page of its answer before all watchers are asked.
 const SILENCE: Duration = Duration::from_millis(200);
+/// How long all have who were there to be asked. To greet everybody instead, while a thousand start and the lead has no
+/// time, would give it less.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of asking the watchers.
 pub(super) enum Found {
@@ -56,15 +59,22 @@ async fn converse(
     question: &Message,
 ) -> Result<Found, Error> {
     let to = consumer.settings.events.cluster();
+    let begun = Instant::now();
+    let mut is_asked = false;
     for key in [Key::Lead, Key::Watchers] {
         match timeout(TIMEOUT, publish(consumer, &to, key, question, true)).await {
-            Ok(Ok(Published::Accepted)) => {}
-            Ok(Ok(Published::Returned)) => continue,
+            Ok(Ok(Published::Accepted)) => is_asked = true,
+            Ok(Ok(Published::Returned)) => {}
             Ok(Err(error)) if is_refused(&error) => return Ok(Found::Refused),
             Ok(Err(error)) => return Err(error),
             Err(_) => return Ok(Found::Blocked),
         }
-        if let Ok(Some(first)) = timeout(SILENCE, page(consumer, mailbox)).await {
+        let until = match key {
+            _ if !is_asked => continue,
+            Key::Lead => Instant::now() + SILENCE,
+            _ => begun + PATIENCE,
+        };
+        if let Ok(Some(first)) = timeout_at(until, page(consumer, mailbox)).await {
             let strangers = take_over(consumer, mailbox, &mut exchange, first, &to).await;
             return Ok(Found::Watchers { strangers });
         }

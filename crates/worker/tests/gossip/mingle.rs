@@ -173,7 +173,7 @@ async fn others_are_asked_as_well_where_the_lead_does_not_speak_for_all() {
     let mut node = Hand::node(&party).await;
     let began = Instant::now();
     let c = party.join_with("c@test", mingles).await;
-    assert!(began.elapsed() < Duration::from_millis(1600), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
     let hello = node.hello().await.unwrap();
     assert_eq!(hello.get("celeriac"), Some(&Map::from_iter([("watched", Value::from(true))]).into()));
     // Once by its lead, once by the classic one; the watch worker says nothing twice.
@@ -199,7 +199,7 @@ async fn watchers_that_do_not_answer_are_followed_by_a_hello() {
     let mut node = Hand::node(&party).await;
     let began = Instant::now();
     let a = party.join_with("a@test", mingles).await;
-    assert!(began.elapsed() < Duration::from_millis(1600), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
     assert!(matches!(mute.word().await, Word::Compare(_)) && matches!(mute.word().await, Word::Compare(_)));
     let hello = node.hello().await.unwrap();
     assert_eq!(hello.get("celeriac"), Some(&Map::from_iter([("watched", Value::from(false))]).into()));

@@ -70,7 +70,7 @@ fn follow(swarm: &Swarm, at: f64, row: &mut Row) -> Result<()> {
     let lead = swarm.ask()?.into_iter().next().context("an answer")?.lead;
     let mut last = at;
     for worker in swarm.alive() {
-        let log = worker.process.log();
+        let log = worker.log();
         let own = |line: &Line<'_>| new_lead(line.text).is_some_and(|name| name == lead || name.is_empty());
         // The last change that is not a word of the old lead's.
         let follows = lines(&log).filter(|line| line.at >= at && own(line)).map(|line| line.at).last();
@@ -95,7 +95,7 @@ pub fn elect(swarm: &mut Swarm, rest: &Rest, row: &mut Row) -> Result<()> {
     row.put("election published", beside(before.published, after.published, rest.published));
     row.put("election delivered", beside(before.delivered, after.delivered, rest.delivered));
     let won = |log: String| log.matches("I won the election 'bench'").count();
-    let winners: usize = swarm.alive().map(|worker| won(worker.process.log())).sum();
+    let winners: usize = swarm.alive().map(|worker| won(worker.log())).sum();
     ensure!(winners == 1, "{winners} won the election");
     Ok(())
 }
@@ -111,7 +111,7 @@ fn told(swarm: &Swarm, deaths: &[Death]) -> (Vec<f64>, Result<()>) {
     thread::sleep(AFTERWARDS);
     let (mut seconds, mut wrong) = (Vec::new(), Vec::new());
     for worker in swarm.alive() {
-        for (death, times) in deaths.iter().zip(losses(&worker.process.log(), deaths)) {
+        for (death, times) in deaths.iter().zip(losses(&worker.log(), deaths)) {
             seconds.extend(times.first().map(|told| told - death.at));
             if times.len() != 1 {
                 wrong.push(format!("{} told the loss of {} {} times", worker.name, death.name, times.len()));

@@ -1,11 +1,13 @@
 //! A cluster of real processes on a broker of its own.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use celeriac_testkit::{Process, Python, RabbitMq, Signal, workspace_root};
+use celeriac_testkit::{Process, Python, RabbitMq, Signal, TempDir, workspace_root};
 use serde_json::Value;
 
 use super::log::{self, Line, lines};
@@ -15,7 +17,8 @@ use crate::cargo::output;
 const READY: Duration = Duration::from_secs(300);
 const EQUAL: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(250);
-const PAUSE: Duration = Duration::from_secs(1);
+/// Each question is answered by all, each look reads all their logs: that must not become the load.
+const PAUSE: Duration = Duration::from_secs(2);
 /// What a worker logs of one that is lost, before its name.
 pub const LOST: &str = "missed heartbeat from ";
 
@@ -25,6 +28,7 @@ pub struct Swarm {
     pub workers: Vec<Worker>,
     killed: Vec<Death>,
     begun: f64,
+    _logs: TempDir,
     // Last, so that the broker outlives its workers.
     pub server: RabbitMq,
 }
@@ -41,12 +45,18 @@ pub struct Death {
 pub struct Worker {
     pub name: String,
     pub process: Process,
+    log: PathBuf,
 }
 
 impl Worker {
-    /// The last lines of its log.
+    /// What it has logged so far: to a file, so that nobody wakes for each line.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The last lines of all that it has said.
     fn end_of_log(&self) -> String {
-        let log = self.process.log();
+        let log = self.log() + &self.process.log();
         let lines: Vec<&str> = log.lines().rev().take(20).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
@@ -65,13 +75,15 @@ impl Swarm {
     /// Starts a broker, and then all workers at once.
     pub fn start(system: System, size: usize) -> Self {
         let server = RabbitMq::start_counted();
+        let logs = TempDir::new();
         let begun = log::now();
         let start = |number| {
             let name = format!("w{number}@bench");
-            Worker { process: Process::start(&command(system, &server.url(), &name)), name }
+            let log = logs.path().join(format!("w{number}.log"));
+            Worker { process: Process::start(&command(system, &server.url(), &name, &log)), name, log }
         };
         let workers = (1..=size).map(start).collect();
-        Self { system, workers, killed: Vec::new(), begun, server }
+        Self { system, workers, killed: Vec::new(), begun, _logs: logs, server }
     }
 
     /// When the first was started, in seconds since 1970.
@@ -114,7 +126,7 @@ impl Swarm {
         loop {
             // Asked before it answers: that is when all knew.
             let asked = log::now();
-            // A broker that is busy with the start may not serve the question in time.
+            // A broker that is busy may not serve the question in time.
             let answers = self.ask().unwrap_or_default();
             if self.are_equal(&answers) {
                 return Ok(asked - self.begun);
@@ -129,7 +141,6 @@ impl Swarm {
                 );
             }
             self.check()?;
-            // Each question is answered by all: it must not become the load.
             thread::sleep(PAUSE);
         }
     }
@@ -184,7 +195,7 @@ impl Swarm {
         let mut last: Option<f64> = None;
         loop {
             missing.retain(|worker| {
-                let Some(at) = wanted(&worker.process.log()) else { return true };
+                let Some(at) = wanted(&worker.log()) else { return true };
                 last = Some(last.map_or(at, |last| last.max(at)));
                 false
             });
@@ -215,7 +226,7 @@ impl Swarm {
                 !self.killed.iter().any(|death| death.name == name && line.at >= death.at)
             })
         };
-        self.workers.iter().map(|worker| lines(&worker.process.log()).filter(wrong).count()).sum()
+        self.workers.iter().map(|worker| lines(&worker.log()).filter(wrong).count()).sum()
     }
 }
 
@@ -232,7 +243,7 @@ pub fn program() -> Command {
 }
 
 /// A worker with its defaults, apart from the one task at a time.
-fn command(system: System, url: &str, name: &str) -> Command {
+fn command(system: System, url: &str, name: &str, log: &Path) -> Command {
     let options = ["worker", "-n", name, "-l", "info"];
     let mut command = if system == System::Celery {
         let mut command = Python::find().command();
@@ -244,7 +255,7 @@ fn command(system: System, url: &str, name: &str) -> Command {
         command.args(["-b", url]).args(options).args(["-c", "1", "--gossip", system.name()]);
         command
     };
-    command.env("TZ", "UTC");
+    command.arg("-f").arg(log).env("TZ", "UTC");
     command
 }
 
