@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
@@ -19,6 +19,10 @@ use crate::convert;
 use crate::io::{self, OnIo};
 use crate::publisher::Publisher;
 use crate::session::AmqpSession;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What the client library says when something is gone; the reason proper comes by the callbacks.
 pub(crate) fn lost(error: amqprs::error::Error) -> Error {
@@ -42,17 +46,22 @@ pub(crate) struct Reason(Arc<Mutex<Option<Error>>>);
 
 impl Reason {
     pub(crate) fn set(&self, error: Error) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        lock(&self.0).get_or_insert(error);
     }
 
     pub(crate) fn or(&self, error: amqprs::error::Error) -> Error {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = lock(&self.0).clone();
         known.unwrap_or_else(|| lost(error))
     }
 }
 
+/// How long a channel that has declared something waits for more of it.
+const SPARE: Duration = Duration::from_secs(2);
+
 pub(crate) struct AmqpConnection {
     client: Client,
+    /// A channel that waits to be used again: who starts declares a lot, and to open one is dear for the broker.
+    spare: Arc<Mutex<Option<Scratch>>>,
     publisher: tokio::sync::Mutex<Option<Arc<Publisher>>>,
     fate: watch::Receiver<Option<Error>>,
     end: watch::Sender<Option<Error>>,
@@ -76,7 +85,7 @@ impl AmqpConnection {
             let error = reason.or(amqprs::error::Error::NetworkError(cause));
             ended.send_if_modified(|fate| fate.is_none() && fate.replace(error).is_none());
         });
-        Ok(AmqpConnection { client, publisher: Default::default(), fate, end })
+        Ok(AmqpConnection { client, spare: Default::default(), publisher: Default::default(), fate, end })
     }
 
     async fn publisher(&self) -> Result<Arc<Publisher>, Error> {
@@ -105,6 +114,10 @@ impl AmqpConnection {
         if let Some(error) = self.fate.borrow().clone() {
             return Err(error);
         }
+        let spare = lock(&self.spare).take();
+        if let Some(scratch) = spare.filter(|scratch| scratch.channel.is_open()) {
+            return Ok(scratch);
+        }
         let client = self.client.clone();
         io::run(async move {
             let channel = client.open_channel(None).await.map_err(lost)?;
@@ -113,6 +126,18 @@ impl AmqpConnection {
             Ok(Scratch { channel: OnIo::new(channel), reason })
         })
         .await
+    }
+
+    /// Keeps a channel for a while after an operation that went well.
+    fn keep(&self, scratch: Scratch) {
+        let (id, spare) = (scratch.channel.channel_id(), self.spare.clone());
+        // One that was kept before is closed as it is dropped.
+        drop(lock(&spare).replace(scratch));
+        io::spawn(async move {
+            tokio::time::sleep(SPARE).await;
+            let is_same = |scratch: &mut Scratch| scratch.channel.channel_id() == id;
+            drop(lock(&spare).take_if(is_same));
+        });
     }
 }
 
@@ -145,7 +170,8 @@ impl Connection for AmqpConnection {
             let arguments = QueueBindArguments::new(&binding.queue, &binding.exchange, &binding.routing_key);
             channel.queue_bind(arguments).await.map_err(|error| scratch.reason.or(error))?;
         }
-        scratch.close().await
+        self.keep(scratch);
+        Ok(())
     }
 
     async fn publish(&self, address: &Address, message: Message) -> Result<Published, Error> {
@@ -164,7 +190,7 @@ impl Connection for AmqpConnection {
         arguments.passive(true);
         let declared = scratch.channel.queue_declare(arguments).await;
         let (_, messages, _) = declared.map_err(|error| scratch.reason.or(error))?.unwrap_or_default();
-        scratch.close().await?;
+        self.keep(scratch);
         Ok(messages.into())
     }
 
@@ -173,7 +199,7 @@ impl Connection for AmqpConnection {
         let scratch = self.scratch().await?;
         let purged = scratch.channel.queue_purge(QueuePurgeArguments::new(queue)).await;
         let messages = purged.map_err(|error| scratch.reason.or(error))?.unwrap_or_default();
-        scratch.close().await?;
+        self.keep(scratch);
         Ok(messages.into())
     }
 
@@ -182,7 +208,8 @@ impl Connection for AmqpConnection {
         let scratch = self.scratch().await?;
         let deleted = scratch.channel.queue_delete(QueueDeleteArguments::new(queue)).await;
         deleted.map_err(|error| scratch.reason.or(error))?;
-        scratch.close().await
+        self.keep(scratch);
+        Ok(())
     }
 
     async fn bindings(&self) -> Result<Vec<Binding>, Error> {
@@ -218,15 +245,6 @@ impl Drop for AmqpConnection {
 struct Scratch {
     channel: OnIo<Channel>,
     reason: Reason,
-}
-
-impl Scratch {
-    async fn close(self) -> Result<(), Error> {
-        match self.channel.into_inner() {
-            Some(channel) => io::run(async move { channel.close().await.map_err(lost) }).await,
-            None => Ok(()),
-        }
-    }
 }
 
 /// Keeps the broker's reason for closing a connection or channel.

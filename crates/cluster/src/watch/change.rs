@@ -154,7 +154,7 @@ impl Watch {
             if present.is_some_and(|present| member.is_newer(present)) || present.is_none() && is_new {
                 self.told.doubt(&member.hostname, reason, hold.max(now.steady + HOLD));
             } else if present.is_none() {
-                self.told.forget(&member.hostname);
+                self.told.miss(&member.hostname);
                 tell_gone(&member, reason, now, actions);
             }
         }

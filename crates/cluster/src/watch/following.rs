@@ -225,7 +225,9 @@ impl Watch {
         let leading = Leading::new(now.steady, watched, &self.config, &self.roster);
         self.role = Role::Leads(leading);
         self.choose_watchers(now);
-        self.listen(Ears { events: watched, watchers: true, lead: true }, actions);
+        if watched {
+            self.listen(Ears { events: true, watchers: true, lead: true }, actions);
+        }
         self.follows(self.config.node, &self.hostname.clone(), actions);
         self.beat(Key::Beat, revoked, now, actions);
         self.elect(now, actions, |elections, scene, actions| elections.on_lead(scene, actions));
@@ -239,6 +241,7 @@ impl Watch {
         actions: &mut Vec<Action>,
     ) -> Result<(), WatchError> {
         if beat.node == self.config.node {
+            self.on_echo(beat, now, actions);
             return Ok(());
         }
         self.check_order(beat)?;

@@ -40,8 +40,11 @@ pub(super) struct Leading {
     established: Option<f64>,
     /// When it has heard the members for long enough to name watchers.
     chooses: f64,
-    /// When it listens to them.
-    settles: f64,
+    /// When it listens to them; not known before its own beat came back, since until then the others have not heard it
+    /// either.
+    settles: Option<f64>,
+    /// When it gives way if its beat does not come back.
+    gives_up: f64,
     interval: f64,
     beat_due: f64,
     beat_last: f64,
@@ -99,8 +102,9 @@ impl Leading {
     pub(super) fn new(now: f64, watched: bool, config: &Config, roster: &Roster) -> Self {
         Leading {
             established: watched.then_some(now),
-            chooses: if watched { now } else { now + SETTLE + CHOOSE },
-            settles: now + SETTLE,
+            chooses: if watched { now } else { f64::MAX },
+            settles: None,
+            gives_up: now + GIVE_UP,
             interval: config.beat,
             beat_due: now,
             beat_last: f64::MIN,
@@ -129,7 +133,7 @@ impl Leading {
     }
 
     pub(super) fn next_timeout(&self) -> f64 {
-        let settles = if self.is_established() { f64::MAX } else { self.settles };
+        let settles = if self.is_established() { f64::MAX } else { self.settles.unwrap_or(self.gives_up) };
         let flush = if self.pending.is_empty() { f64::MAX } else { self.told + BATCH };
         [self.look_due, settles, flush, self.asks.next_timeout()].into_iter().fold(self.beat_due, f64::min)
     }
@@ -146,14 +150,16 @@ impl Watch {
     pub(super) fn tick_leading(&mut self, revoked: &Revoked, now: Time, actions: &mut Vec<Action>) {
         let hears = self.hearing.hears_itself(self.heartbeat(), now);
         let Role::Leads(leading) = &mut self.role else { return };
-        if !leading.is_established() && leading.settles <= now.steady {
+        if !leading.is_established() && leading.settles.is_some_and(|settles| settles <= now.steady) {
             leading.established = Some(now.steady);
             self.listen(Ears { events: true, watchers: true, lead: true }, actions);
         }
         let Role::Leads(leading) = &mut self.role else { return };
-        if hears {
+        let is_unheard =
+            leading.settles.is_none() && !leading.is_established() && leading.gives_up <= now.steady;
+        if hears && !is_unheard {
             leading.heard = now.steady;
-        } else if now.steady - leading.heard > GIVE_UP {
+        } else if is_unheard || now.steady - leading.heard > GIVE_UP {
             // Nobody else can lead before we let go of the key.
             self.role = Role::Follows(Following::new(now.steady, self.config.beat));
             return self.listen(Ears::default(), actions);
@@ -201,6 +207,18 @@ impl Watch {
             clock,
         };
         actions.push(send(key, Message::Beat(beat)));
+    }
+
+    /// Our own beat came back: by now the others have heard it, too. Before, a broker that is slow may have a hundred
+    /// others who lead as well, and their queues would not make it faster.
+    pub(super) fn on_echo(&mut self, beat: &Beat, now: Time, actions: &mut Vec<Action>) {
+        let Role::Leads(leading) = &mut self.role else { return };
+        if beat.term != self.term || leading.settles.is_some() || leading.is_established() {
+            return;
+        }
+        leading.settles = Some(now.steady + SETTLE);
+        leading.chooses = now.steady + SETTLE + CHOOSE;
+        self.listen(Ears { events: false, watchers: true, lead: true }, actions);
     }
 
     /// Beats at the next tick, if it has not just done so.

@@ -53,24 +53,37 @@ impl Told {
     /// A member is gone; it, if that is to be told.
     pub(super) fn depart(&mut self, gone: &Departure) -> Option<Arc<Member>> {
         self.returned.remove(&gone.hostname);
+        self.remember(gone.clone());
+        let is_told = self.present.get(&gone.hostname).is_some_and(|told| told.is(gone));
+        is_told.then(|| self.forget(&gone.hostname)).flatten()
+    }
+
+    /// It is told that this one, who is in no roster, is gone: whatever is said of it, it may be back.
+    pub(super) fn miss(&mut self, hostname: &str) {
+        if let Some(member) = self.forget(hostname) {
+            let Member { hostname, incarnation, .. } = &*member;
+            let gone =
+                Departure { hostname: hostname.clone(), incarnation: *incarnation, reason: Reason::Lost };
+            self.remember(gone);
+        }
+    }
+
+    fn forget(&mut self, hostname: &str) -> Option<Arc<Member>> {
+        self.doubted.remove(hostname);
+        self.present.remove(hostname)
+    }
+
+    fn remember(&mut self, gone: Departure) {
         let is_same =
             |old: &&mut Departure| old.hostname == gone.hostname && old.incarnation == gone.incarnation;
         if let Some(known) = self.gone.iter_mut().find(is_same) {
             known.reason = gone.reason;
         } else {
-            self.gone.push_back(gone.clone());
+            self.gone.push_back(gone);
         }
         if self.gone.len() > GONE {
             self.gone.pop_front();
         }
-        let is_told = self.present.get(&gone.hostname).is_some_and(|told| told.is(gone));
-        is_told.then(|| self.forget(&gone.hostname)).flatten()
-    }
-
-    /// It is told that this one is gone.
-    pub(super) fn forget(&mut self, hostname: &str) -> Option<Arc<Member>> {
-        self.doubted.remove(hostname);
-        self.present.remove(hostname)
     }
 
     /// Those of whom it was told that they are there, and who are not in a roster.
@@ -104,7 +117,7 @@ impl Told {
                 _ => *until = now + HOLD,
             }
         }
-        due.iter().for_each(|(member, _)| drop(self.forget(&member.hostname)));
+        due.iter().for_each(|(member, _)| self.miss(&member.hostname));
         due.sort_by_key(|(member, _)| member.number);
         due
     }
