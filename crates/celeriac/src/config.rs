@@ -332,13 +332,14 @@ impl Config {
 
     fn queues(&self) -> Queues {
         let known = if self.task_queues.is_empty() {
-            vec![Queue {
+            let queue = Queue {
                 kind: self.task_default_queue_type,
                 max_priority: self.task_queue_max_priority,
                 ..Queue::new(&self.task_default_queue)
-            }]
+            };
+            vec![queue.into()]
         } else {
-            self.task_queues.clone()
+            self.task_queues.iter().cloned().map(Into::into).collect()
         };
         Queues {
             default: self.task_default_queue.clone(),

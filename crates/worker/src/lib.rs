@@ -10,6 +10,7 @@
 
 mod acks;
 mod attempt;
+mod backend;
 mod backoff;
 mod blueprint;
 mod call;
@@ -51,6 +52,7 @@ mod trace;
 pub mod wall;
 mod worker;
 
+pub use backend::Backend;
 pub use backoff::Backoff;
 pub use blueprint::{GraphError, Include, Step};
 pub use call::{Call, CallOptions, Expires};
@@ -59,10 +61,14 @@ pub use consumer::Consumer;
 pub use counters::Counters;
 pub use error::{SendError, WorkerError};
 pub use events::Dispatcher;
+pub use executor::{Executor, Hosted, Parts, PoolStats};
 pub use gossip::Cluster;
 pub use pidbox::{EventSettings, Pidbox};
 pub use producer::{Producer, ProducerSettings};
-pub use queues::Queues;
+pub use queues::{Queues, TaskQueue};
+pub use request::{Facts, Origin, Policy, Progress, Request, Stage};
+pub use revokes::{Revocation, Revokes};
+pub use served::Served;
 pub use settings::{GossipMode, Settings};
 pub use shutdown::{Shutdown, ShutdownHandle};
 pub use task::{

@@ -107,7 +107,7 @@ impl Producer {
         }
         let name = options.queue.take().or_else(|| options.routing_key.take());
         let queue = self.settings.queues.queue(name.as_deref());
-        Route { address: Address::queue(&queue.name), queue: Some(Topology::task_queue(queue)) }
+        Route { address: Address::queue(queue.name()), queue: Some(queue.topology()) }
     }
 
     /// Publishes a task message that exists already, where it came from or to a queue.

@@ -188,7 +188,7 @@ impl Settings {
     }
 
     pub(crate) fn task_queues(&self) -> Vec<TaskQueue> {
-        self.consumed().iter().map(|name| TaskQueue::new(self.queues.queue(Some(name)))).collect()
+        self.consumed().iter().map(|name| self.queues.queue(Some(name))).collect()
     }
 
     /// The names of the queues to consume.
@@ -199,6 +199,6 @@ impl Settings {
         if self.queues.known.is_empty() {
             return vec![self.queues.default.clone()];
         }
-        self.queues.known.iter().map(|queue| queue.name.clone()).collect()
+        self.queues.known.iter().map(|queue| queue.name().to_owned()).collect()
     }
 }

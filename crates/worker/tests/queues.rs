@@ -91,7 +91,7 @@ async fn a_quorum_queue_brings_counts_for_each_queue() {
     let options = TaskOptions { acks_late: Some(true), ..TaskOptions::default() };
     let stuck = task("stuck", options, |_, _| std::future::pending());
     let mut rig = rig().with(stuck);
-    rig.settings.queues.known.push(Queue { kind: QueueKind::Quorum, ..Queue::new("big") });
+    rig.settings.queues.known.push(Queue { kind: QueueKind::Quorum, ..Queue::new("big") }.into());
     rig.settings.consume_from = vec!["celery".to_owned()];
     (rig.settings.concurrency, rig.settings.prefetch_multiplier) = (1, 1);
     let worker = rig.start();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_broker::{Address, Connection, Line, MemoryTransport, Queue, Topology, Transport};
+use celeriac_broker::{Address, Connection, Line, MemoryTransport, Queue, Transport};
 use celeriac_protocol::codec::Serializer;
 use celeriac_protocol::{Map, Message, State, TaskMeta, Value};
 use celeriac_results::{MemoryStore, ResultStore, Settings as ResultSettings};
@@ -104,7 +104,7 @@ impl Rig {
             dead_letter_routing_key: Some("dead".to_owned()),
             ..Queue::new("celery")
         };
-        let queues = Queues { known: vec![queue], ..Queues::default() };
+        let queues = Queues { known: vec![queue.into()], ..Queues::default() };
         Rig {
             producer: producer(Arc::new(transport.clone()), &queues),
             store: Arc::new(MemoryStore::new(ResultSettings::default())),
@@ -148,7 +148,7 @@ impl Rig {
 
     pub async fn connection(&self) -> Arc<dyn Connection> {
         let connection = self.transport.connect().await.unwrap();
-        let mut topology = Topology::task_queue(self.settings.queues.queue(None));
+        let mut topology = self.settings.queues.queue(None).topology();
         topology.queues.push(Queue::new("dead"));
         connection.declare(&topology).await.unwrap();
         connection

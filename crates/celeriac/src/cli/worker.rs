@@ -188,7 +188,7 @@ fn show_banner(app: &App, settings: &Settings, level: Level, console: Console) {
         results: app.result_store().display_url(),
         concurrency: settings.concurrency,
         task_events: settings.task_events,
-        queues: settings.consumed().iter().map(|name| settings.queues.queue(Some(name))).collect(),
+        queues: settings.consumed().iter().map(|name| settings.queues.queue(Some(name)).queue).collect(),
         tasks: if level <= Level::Info { app.registry().names() } else { Vec::new() },
     };
     console.say(&if console.colours { banner.coloured() } else { banner.text() });

@@ -77,8 +77,8 @@ fn task_queue(
 ) -> Result<TaskQueue, CommandError> {
     let settings = &consumer.settings.queues;
     let queue = settings.queue(Some(&name));
-    if settings.known.iter().any(|known| known.name == name) {
-        return Ok(TaskQueue::new(queue));
+    if settings.known.iter().any(|known| known.name() == name) {
+        return Ok(queue);
     }
     let exchange = self::name(&mut arguments, "exchange")?.unwrap_or_else(|| name.clone());
     let kind = match arguments.optional_text("exchange_type")?.as_deref() {
@@ -103,9 +103,10 @@ fn task_queue(
             durable: of("queue_durable", durable)?.unwrap_or(true),
             auto_delete: of("queue_auto_delete", auto_delete)?.unwrap_or(false),
             exclusive: of("exclusive", None)?.unwrap_or(false),
-            ..queue
+            ..queue.queue
         },
         routing_key: routing_key.unwrap_or(name),
+        bindings: Vec::new(),
     })
 }
 
@@ -134,7 +135,7 @@ pub(super) fn active_queues(consumer: &Arc<Consumer>, _: Arguments) -> Result<Va
 
 /// A queue as kombu describes it (`kombu/entity.py`, `as_dict`).
 fn describe(queue: &TaskQueue) -> Value {
-    let TaskQueue { queue, exchange, routing_key } = queue;
+    let TaskQueue { queue, exchange, routing_key, .. } = queue;
     let kind = match exchange.kind {
         ExchangeKind::Direct => "direct",
         ExchangeKind::Topic => "topic",
