@@ -1,0 +1,429 @@
+//! Which child runs what, and until when: a pure machine. What happens and the time go in, actions come out.
+//!
+//! An idle child gets the job that has waited longest. Jobs that were measured short may be given ahead, so that a child
+//! has always something to do, but no more than it is expected to do in [`AHEAD`]. A child that does not answer for as
+//! long runs something that has turned out to be long: what it has not taken is taken back, and others run it.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::pace::Paces;
+
+/// A job, by a number of its own.
+pub type Token = u64;
+/// A child, by a number of its own: slots are used again.
+pub type Id = u64;
+
+/// How long what a child was given is expected to take at most, where it is more than one job.
+const AHEAD: Duration = Duration::from_millis(5);
+/// A packet is this many jobs at most: none of them can be taken back when the child has taken it.
+const PACKET: usize = 16;
+/// How long a child has to unwind at the hard limit before it is killed.
+const GRACE: Duration = Duration::from_millis(100);
+/// How long nobody is started after one that did not come up.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a child in this slot.
+    Fork(Id, u32),
+    /// Give it these jobs, in one packet.
+    Send(Id, Vec<Token>),
+    /// Take back what it has not taken, and have it send what it has ended.
+    TakeBack(Id),
+    /// Look whether this job has run for as long as it may, or is to be ended.
+    Look(Id, Token, Bound),
+    /// Have it end.
+    Exit(Id),
+    /// Kill it.
+    Kill(Id),
+}
+
+/// What ends a job before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bound {
+    /// Its soft time limit.
+    Soft,
+    /// Its hard time limit.
+    Hard,
+    /// Remote control, by this signal.
+    Signal(i32),
+}
+
+/// A job as the machine knows it.
+pub struct Job {
+    /// Its task's name.
+    pub name: Arc<str>,
+    /// After how long it is told.
+    pub soft: Option<Duration>,
+    /// After how long it is ended.
+    pub hard: Option<Duration>,
+}
+
+/// A job that was given to a child.
+struct Given {
+    child: Option<Id>,
+    expected: Option<Duration>,
+    job: Job,
+    /// What goes with it when it has ended.
+    timers: Vec<(Instant, Timer)>,
+}
+
+/// A child as the machine knows it.
+struct Child {
+    index: u32,
+    is_up: bool,
+    /// It gets nothing any more.
+    leaves: bool,
+    /// It runs something that is not short, as far as one can see, or takes nothing.
+    is_slow: bool,
+    /// There is a timer that looks whether it is.
+    is_watched: bool,
+    /// What it has not answered, in the order in which it runs it.
+    given: VecDeque<Token>,
+    /// How long that is expected to take.
+    expected: Duration,
+    /// How many jobs it has answered.
+    answered: u64,
+    /// When it last got something to do, or was heard of.
+    since: Instant,
+}
+
+/// What becomes of the jobs of a child that has ended; what it has not begun waits again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// The job that it ran.
+    pub lost: Option<Token>,
+    /// Jobs that it has begun, and whose answers died with it.
+    pub unheard: Vec<Token>,
+}
+
+/// The machine.
+pub struct Dispatch {
+    limit: usize,
+    alive: Duration,
+    waiting: VecDeque<Token>,
+    jobs: HashMap<Token, Given>,
+    children: BTreeMap<Id, Child>,
+    timers: BTreeSet<(Instant, Timer)>,
+    paces: Paces,
+    last: Id,
+    /// When children may be started: not before the zygote is there, nor soon after one has failed to come up.
+    starts: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Is this child slow?
+    Slow(Id),
+    Bound(Token, Bound),
+    /// It has not ended by itself.
+    Kill(Id),
+    /// It has not come up.
+    Alive(Id),
+}
+
+impl Dispatch {
+    /// For `limit` children, each of which has `alive` to come up.
+    pub fn new(limit: usize, alive: Duration, now: Instant) -> Self {
+        Dispatch {
+            limit,
+            alive,
+            waiting: VecDeque::new(),
+            jobs: HashMap::new(),
+            children: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            paces: Paces::default(),
+            last: 0,
+            starts: Some(now),
+        }
+    }
+
+    /// How many children there are to be.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Has so many children run.
+    pub fn resize(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Has every child replaced when it has ended what it runs.
+    pub fn restart(&mut self) -> Vec<Action> {
+        let staying = self.children.iter_mut().filter(|(_, child)| !child.leaves);
+        staying
+            .map(|(id, child)| {
+                child.leaves = true;
+                Action::Exit(*id)
+            })
+            .collect()
+    }
+
+    /// A job waits.
+    pub fn submit(&mut self, token: Token, job: Job) {
+        self.jobs.insert(token, Given { child: None, expected: None, job, timers: Vec::new() });
+        self.waiting.push_back(token);
+    }
+
+    /// Forgets all that wait.
+    pub fn discard_waiting(&mut self) -> Vec<Token> {
+        let waiting: Vec<_> = self.waiting.drain(..).collect();
+        for token in &waiting {
+            self.jobs.remove(token);
+        }
+        waiting
+    }
+
+    /// The jobs that children have.
+    pub fn given(&self) -> Vec<Token> {
+        self.children.values().flat_map(|child| child.given.iter().copied()).collect()
+    }
+
+    /// A child can take jobs.
+    pub fn up(&mut self, id: Id) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.is_up = true;
+        }
+    }
+
+    /// A job has ended after `run`, or needs not be run; false for one that the child does not have.
+    pub fn answered(&mut self, id: Id, token: Token, run: Option<Duration>, now: Instant) -> bool {
+        let Some(child) = self.children.get_mut(&id) else { return false };
+        if !child.drop(token, &mut self.jobs, &mut self.timers) {
+            return false;
+        }
+        let Some(given) = self.jobs.remove(&token) else { return false };
+        if let Some(run) = run {
+            child.answered += 1;
+            child.is_slow = false;
+            child.since = now;
+            child.watch(id, &mut self.timers);
+            self.paces.note(&given.job.name, run);
+        }
+        true
+    }
+
+    /// Jobs of a child that it has not taken after all.
+    pub fn taken_back(&mut self, id: Id, tokens: &[Token]) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        for token in tokens.iter().rev() {
+            if child.drop(*token, &mut self.jobs, &mut self.timers) {
+                self.waiting.push_front(*token);
+            }
+        }
+    }
+
+    /// The same, of a child that takes nothing at the moment.
+    pub fn refused(&mut self, id: Id, tokens: &[Token]) {
+        self.taken_back(id, tokens);
+        if let Some(child) = self.children.get_mut(&id) {
+            child.is_slow = true;
+        }
+    }
+
+    /// A child gets nothing any more: it ends, or it has said so.
+    pub fn leaves(&mut self, id: Id) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.leaves = true;
+        }
+    }
+
+    /// A child has ended, while it ran this job, after it has begun so many.
+    pub fn ended(&mut self, id: Id, running: Option<Token>, begun: u64, now: Instant) -> Ended {
+        let Some(mut child) = self.children.remove(&id) else { return Ended::default() };
+        let began = usize::try_from(begun.saturating_sub(child.answered)).unwrap_or(usize::MAX);
+        let given: Vec<_> = child.given.iter().copied().collect();
+        let (begun, rest) = given.split_at(began.min(given.len()));
+        for token in rest.iter().rev() {
+            child.drop(*token, &mut self.jobs, &mut self.timers);
+            self.waiting.push_front(*token);
+        }
+        let mut ended = Ended::default();
+        for token in begun {
+            child.drop(*token, &mut self.jobs, &mut self.timers);
+            self.jobs.remove(token);
+            if Some(*token) == running { ended.lost = Some(*token) } else { ended.unheard.push(*token) }
+        }
+        if !child.is_up {
+            // One that cannot start must not be started again and again at once.
+            self.starts = self.starts.map(|_| now + PAUSE);
+        }
+        ended
+    }
+
+    /// From now on children can be started, or cannot.
+    pub fn can_start(&mut self, can: bool, now: Instant) {
+        self.starts = can.then_some(now);
+    }
+
+    /// A job is to be ended, as soon as it runs.
+    pub fn bound(&mut self, token: Token, bound: Bound, at: Instant) {
+        if let Some(given) = self.jobs.get_mut(&token) {
+            given.timers.push((at, Timer::Bound(token, bound)));
+            self.timers.insert((at, Timer::Bound(token, bound)));
+        }
+    }
+
+    /// A child is to be dead soon.
+    pub fn condemn(&mut self, id: Id, now: Instant) {
+        self.leaves(id);
+        self.timers.insert((now + GRACE, Timer::Kill(id)));
+    }
+
+    /// When [`turn`](Dispatch::turn) has something to do at the latest, after `now`.
+    pub fn next(&self, now: Instant) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.starts.filter(|at| *at > now)).min()
+    }
+
+    /// What is to be done now.
+    pub fn turn(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            let timer = self.timers.pop_first();
+            actions.extend(timer.and_then(|(_, timer)| self.due(timer, now)));
+        }
+        self.balance(now, &mut actions);
+        self.give(now, &mut actions);
+        actions
+    }
+
+    fn due(&mut self, timer: Timer, now: Instant) -> Option<Action> {
+        match timer {
+            Timer::Slow(id) => {
+                let child = self.children.get_mut(&id)?;
+                child.is_watched = false;
+                if child.since + AHEAD > now {
+                    child.watch(id, &mut self.timers);
+                    return None;
+                }
+                child.is_slow = true;
+                (child.given.len() > 1).then_some(Action::TakeBack(id))
+            }
+            Timer::Bound(token, bound) => {
+                let id = self.jobs.get(&token)?.child?;
+                Some(Action::Look(id, token, bound))
+            }
+            Timer::Kill(id) => self.children.contains_key(&id).then_some(Action::Kill(id)),
+            Timer::Alive(id) => {
+                let child = self.children.get(&id)?;
+                (!child.is_up).then_some(Action::Kill(id))
+            }
+        }
+    }
+
+    /// Starts and ends children, until there are as many as there are to be.
+    fn balance(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let staying = self.children.values().filter(|child| !child.leaves).count();
+        let may_start = self.starts.is_some_and(|at| at <= now);
+        for _ in staying..self.limit {
+            if !may_start {
+                break;
+            }
+            let taken: BTreeSet<u32> = self.children.values().map(|child| child.index).collect();
+            let Some(index) = (0..).find(|index| !taken.contains(index)) else { break };
+            self.last += 1;
+            self.children.insert(self.last, Child::new(index, now));
+            self.timers.insert((now + self.alive, Timer::Alive(self.last)));
+            actions.push(Action::Fork(self.last, index));
+        }
+        for _ in self.limit..staying {
+            // An idle one, if there is one.
+            let stays = |(_, child): &(&Id, &mut Child)| !child.leaves;
+            let surplus = self.children.iter_mut().filter(stays).min_by_key(|(_, child)| child.given.len());
+            let Some((id, child)) = surplus else { break };
+            child.leaves = true;
+            actions.push(Action::Exit(*id));
+        }
+    }
+
+    fn give(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let mut packets: BTreeMap<Id, Vec<Token>> = BTreeMap::new();
+        while let Some(token) = self.waiting.front() {
+            let Some(given) = self.jobs.get_mut(token) else {
+                self.waiting.pop_front();
+                continue;
+            };
+            let expected = self.paces.short(&given.job.name);
+            let open = self.children.iter_mut().filter(|(_, child)| child.has_room(expected));
+            let Some((id, child)) = open.min_by_key(|(_, child)| (!child.given.is_empty(), child.expected)) else {
+                break;
+            };
+            let token = *token;
+            self.waiting.pop_front();
+            (given.child, given.expected) = (Some(*id), expected);
+            if child.given.is_empty() {
+                child.since = now;
+                child.is_slow = expected.is_none();
+            }
+            child.given.push_back(token);
+            child.expected += expected.unwrap_or(AHEAD);
+            child.watch(*id, &mut self.timers);
+            for (limit, bound) in [(given.job.soft, Bound::Soft), (given.job.hard, Bound::Hard)] {
+                if let Some(at) = limit.and_then(|limit| now.checked_add(limit)) {
+                    given.timers.push((at, Timer::Bound(token, bound)));
+                    self.timers.insert((at, Timer::Bound(token, bound)));
+                }
+            }
+            packets.entry(*id).or_default().push(token);
+        }
+        for (id, tokens) in packets {
+            actions.extend(tokens.chunks(PACKET).map(|packet| Action::Send(id, packet.to_vec())));
+        }
+    }
+}
+
+impl Child {
+    fn new(index: u32, now: Instant) -> Self {
+        Child {
+            index,
+            is_up: false,
+            leaves: false,
+            is_slow: false,
+            is_watched: false,
+            given: VecDeque::new(),
+            expected: Duration::ZERO,
+            answered: 0,
+            since: now,
+        }
+    }
+
+    /// Whether it takes a job that is expected to be short, or not.
+    fn has_room(&self, expected: Option<Duration>) -> bool {
+        let takes = self.is_up && !self.leaves;
+        let ahead = expected.is_some_and(|expected| !self.is_slow && self.expected + expected <= AHEAD);
+        takes && (self.given.is_empty() || ahead)
+    }
+
+    /// Has it looked at whether it is slow, while more than one job depends on that.
+    fn watch(&mut self, id: Id, timers: &mut BTreeSet<(Instant, Timer)>) {
+        if self.given.len() > 1 && !self.is_watched && !self.is_slow {
+            self.is_watched = timers.insert((self.since + AHEAD, Timer::Slow(id)));
+        }
+    }
+
+    /// Takes a job from it, and its timers; false when it does not have it.
+    fn drop(
+        &mut self,
+        token: Token,
+        jobs: &mut HashMap<Token, Given>,
+        timers: &mut BTreeSet<(Instant, Timer)>,
+    ) -> bool {
+        let Some(place) = self.given.iter().position(|given| *given == token) else { return false };
+        self.given.remove(place);
+        if let Some(given) = jobs.get_mut(&token) {
+            self.expected = self.expected.saturating_sub(given.expected.unwrap_or(AHEAD));
+            given.child = None;
+            for timer in given.timers.drain(..) {
+                timers.remove(&timer);
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,2 @@
+//! Real Python processes with real Celery.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
