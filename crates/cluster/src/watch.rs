@@ -178,6 +178,7 @@ impl Watch {
             Input::Event(event) => self.on_event(event, revoked, now, &mut actions),
             Input::Message(message) => self.on_message(message, revoked, now, &mut actions),
             Input::Returned => self.on_returned(revoked, now, &mut actions),
+            Input::Accepted => self.on_accepted(now),
             Input::Unblocked => self.stall(now),
             Input::Tick => {}
             Input::Election { id, topic, action } => {

@@ -65,6 +65,9 @@ fn cluster(plan: &Plan, system: System, size: usize, row: &mut Row) -> Vec<Error
         Ok(seconds) => row.put("equal", seconds),
         Err(error) => failed.push(error),
     }
+    let start = swarm.server.totals();
+    row.put("start published", start.published as f64);
+    row.put("start delivered", start.delivered as f64);
     thread::sleep(SETTLE);
     let rest = rest::measure(&swarm, Duration::from_secs(plan.seconds));
     rest.put(row);

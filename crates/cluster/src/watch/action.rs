@@ -18,6 +18,8 @@ pub enum Input<'a> {
     Message(&'a Message),
     /// Nobody has the key of a message that was mandatory.
     Returned,
+    /// Somebody has it: the broker has taken the message.
+    Accepted,
     /// The broker takes messages again, of which one had waited for more than a second.
     Unblocked,
     /// [`Watch::next_timeout`](super::Watch::next_timeout) has come.
@@ -60,7 +62,7 @@ pub enum Action {
     },
     /// Hear from now on by these keys and queues, and by no others beside our own mailbox.
     Listen(Ears),
-    /// Publish a message. When it is mandatory and returned, say so by [`Input::Returned`].
+    /// Publish a message. When it is mandatory, say by [`Input::Returned`] or [`Input::Accepted`] what came of it.
     Send {
         /// By which key.
         key: Key,

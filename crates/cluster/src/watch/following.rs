@@ -13,8 +13,12 @@ use super::{Action, Ears, LEADS, Role, Time, Watch, WatchError, send};
 
 /// A lead is silent when no beat came for so many of its intervals.
 const SILENCE: f64 = 1.2;
-/// Seconds in which a lead must answer a probe.
+/// Seconds in which a lead must answer a probe that the broker has taken.
 const ANSWER: f64 = 1.0;
+/// How many times as long as the probe took to the broker its answer may take.
+const ROUND: f64 = 3.0;
+/// Seconds that a broker has to take it: where nothing can be said, nobody can lead.
+const TAKEN: f64 = 10.0;
 /// Seconds that one who has heard no lead at its start waits at most before it leads.
 const ALONE: f64 = 3.0;
 /// Seconds that one who is no member yet waits longer than others, at most.
@@ -36,6 +40,9 @@ pub(super) struct Following {
     heard: f64,
     interval: f64,
     seek: Seek,
+    /// When we asked last if it is there, and whether the broker has handed that on.
+    asked: f64,
+    taken: bool,
     /// When to ask for a snapshot.
     ask: Option<f64>,
     /// Until then nobody is told of those that are absent from the lead's roster.
@@ -68,7 +75,16 @@ enum Seek {
 
 impl Following {
     pub(super) fn new(now: f64, interval: f64) -> Self {
-        Following { lead: None, heard: now, interval, seek: Seek::No, ask: None, hold: 0.0 }
+        Following {
+            lead: None,
+            heard: now,
+            interval,
+            seek: Seek::No,
+            asked: now,
+            taken: false,
+            ask: None,
+            hold: 0.0,
+        }
     }
 
     /// The lead's silence begins now; one that has not heard of any asks again.
@@ -141,9 +157,21 @@ impl Watch {
     /// Asks if there is a lead.
     pub(super) fn probe(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Role::Follows(following) = &mut self.role else { return };
-        following.seek = Seek::Asked(now.steady + ANSWER);
+        following.seek = Seek::Asked(now.steady + TAKEN);
+        (following.asked, following.taken) = (now.steady, false);
         let message = Arc::new(Message::Probe { node: self.config.node });
         actions.push(Action::Send { key: Key::Lead, message, mandatory: true });
+    }
+
+    /// The broker has handed on our question. One that is slow is as slow with the answer.
+    pub(super) fn on_accepted(&mut self, now: Time) {
+        let Role::Follows(following) = &mut self.role else { return };
+        let answered = now.steady + ANSWER.max(ROUND * (now.steady - following.asked));
+        match &mut following.seek {
+            Seek::Asked(until) | Seek::Sure(until) => *until = answered,
+            Seek::No | Seek::Ask(_) | Seek::Claim(_) => return,
+        }
+        following.taken = true;
     }
 
     /// There is no lead.
@@ -196,14 +224,16 @@ impl Watch {
             }
             Seek::Ask(until) if until <= now.steady => self.probe(now, actions),
             // There is a lead that does not answer. Those who know its term take its place before us.
-            Seek::Asked(until) if until <= now.steady && (self.term == 0 || !can_watch) => {
+            Seek::Asked(until)
+                if until <= now.steady && (self.term == 0 || !can_watch || !following.taken) =>
+            {
                 following.restart(now.steady, false);
             }
             Seek::Asked(until) if until <= now.steady => self.claim(revoked, now, actions),
             Seek::Claim(until) if until <= now.steady => {
                 self.probe(now, actions);
                 if let Role::Follows(following) = &mut self.role {
-                    following.seek = Seek::Sure(now.steady + ANSWER);
+                    following.seek = Seek::Sure(now.steady + TAKEN);
                 }
             }
             Seek::Sure(until) if until <= now.steady => following.restart(now.steady, false),

@@ -30,8 +30,8 @@ pub(super) const ASKS: usize = 8;
 const FEW: usize = 4;
 /// How many members' worth of a roster all may be told in a second, and the longest pause that comes of it: it is the
 /// largest of all messages, and while a thousand start each of them asks.
-const PACE: f64 = 200.0;
-const PACE_MAX: f64 = 6.0;
+const PACE: f64 = 400.0;
+const PACE_MAX: f64 = 5.0;
 
 /// What a lead does next.
 #[derive(Debug)]

@@ -79,9 +79,9 @@ impl Sim {
                 }
             }
         }
-        if let (true, 0, Some((to, session))) = (mandatory, readers, from) {
+        if let (true, Some((to, session))) = (mandatory, from) {
             let delay = self.faults.delay(&mut self.random);
-            self.later(delay, What::Return { to, session });
+            self.later(delay, What::Confirm { to, session, returned: readers == 0 });
         }
     }
 
@@ -191,12 +191,15 @@ impl Sim {
         self.hand(process, Input::Listening);
     }
 
-    pub fn returned(&mut self, to: usize, session: u32) {
+    pub fn confirm(&mut self, to: usize, session: u32, returned: bool) {
         if !self.is_session(to, session) {
             return;
         }
         if self.processes[to].is_paused {
-            return self.later(0.1, What::Return { to, session });
+            return self.later(0.1, What::Confirm { to, session, returned });
+        }
+        if !returned {
+            return self.hand(to, Input::Accepted);
         }
         self.note(to, "is returned a message");
         self.hand(to, Input::Returned);

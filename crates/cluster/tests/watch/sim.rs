@@ -82,9 +82,10 @@ pub enum What {
         session: u32,
         parcel: Parcel,
     },
-    Return {
+    Confirm {
         to: usize,
         session: u32,
+        returned: bool,
     },
     /// The queues that it wants are bound.
     Bind {
@@ -245,7 +246,7 @@ impl Sim {
             What::Heart(process) => self.heart(process),
             What::Arrive { from, parcel, mandatory } => self.arrive(from, parcel, mandatory),
             What::Deliver { to, session, parcel } => self.deliver(to, session, parcel),
-            What::Return { to, session } => self.returned(to, session),
+            What::Confirm { to, session, returned } => self.confirm(to, session, returned),
             What::Listening { process, session } => self.listening(process, session),
             What::Bind { process, session, ears } => self.bind(process, session, ears),
             What::Wake(process) => self.wake(process),

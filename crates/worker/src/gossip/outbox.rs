@@ -23,9 +23,10 @@ use crate::heart;
 const WAITING: usize = 4096;
 /// How many are under way to the broker at once.
 const AT_ONCE: usize = 64;
-/// How long a beat may wait: one that comes late would tell of a lead that may be gone. What a broker takes longer to take
-/// shows that it took nothing for a while.
+/// What a broker takes longer to take shows that it took nothing for a while.
 const LATE: Duration = Duration::from_secs(1);
+/// How long a beat may wait: one that comes later would tell of a lead that may be gone.
+const STALE: Duration = Duration::from_secs(4);
 
 /// What is to be published.
 pub(super) enum Outgoing {
@@ -41,6 +42,8 @@ pub(super) enum Outgoing {
 pub(super) enum Outcome {
     /// Nobody has the key of a message that was mandatory.
     Returned,
+    /// Somebody has it.
+    Accepted,
     /// The broker takes messages again.
     Unblocked,
     /// We may not publish on the cluster's exchange.
@@ -129,6 +132,7 @@ async fn send(consumer: &Arc<Consumer>, exchange: &Topology, since: Instant, nex
         Outgoing::Message { key, message, mandatory } => {
             match publish(consumer, exchange, key, &message, mandatory).await {
                 Ok(Published::Returned) if mandatory => Some(Outcome::Returned),
+                Ok(Published::Accepted) if mandatory => Some(Outcome::Accepted),
                 Ok(_) => None,
                 Err(error) if is_refused(&error) => {
                     Some(Outcome::Refused(Refusal::new("published to", error)))
@@ -156,7 +160,7 @@ async fn send(consumer: &Arc<Consumer>, exchange: &Topology, since: Instant, nex
 }
 
 fn is_late(message: &Message, since: Instant) -> bool {
-    matches!(message, Message::Beat(_)) && since.elapsed() > LATE
+    matches!(message, Message::Beat(_)) && since.elapsed() > STALE
 }
 
 /// Publishes a message on the cluster's exchange.

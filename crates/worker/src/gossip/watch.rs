@@ -117,6 +117,7 @@ pub(super) async fn listen(
             biased;
             Some(outcome) = outcomes.recv() => match outcome {
                 Outcome::Returned => driver.handle(Input::Returned),
+                Outcome::Accepted => driver.handle(Input::Accepted),
                 Outcome::Unblocked => driver.handle(Input::Unblocked),
                 Outcome::Refused(refusal) => break refusal,
             },

@@ -27,9 +27,11 @@ const REST: [&str; 11] = [
     "PSS each",
 ];
 /// Starts and faults: seconds, and messages of an election.
-const FAULTS: [&str; 12] = [
+const FAULTS: [&str; 14] = [
     "ready",
     "equal",
+    "start published",
+    "start delivered",
     "told p50",
     "told p99",
     "told max",

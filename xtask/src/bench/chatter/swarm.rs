@@ -18,7 +18,7 @@ const READY: Duration = Duration::from_secs(300);
 const EQUAL: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(250);
 /// Each question is answered by all, each look reads all their logs: that must not become the load.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_secs(1);
 /// What a worker logs of one that is lost, before its name.
 pub const LOST: &str = "missed heartbeat from ";
 
