@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use celeriac_broker::{Connection, Error, Subscription, Topology, Transport};
 use celeriac_cluster::heart::Heart as Machine;
 use celeriac_protocol::LamportClock;
+use celeriac_results::ResultStore;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::backend::Backend;
 use crate::chatter::Chatter;
 use crate::control::Commands;
 use crate::counters::Counters;
@@ -17,6 +19,7 @@ use crate::events::Dispatcher;
 use crate::executor::Executor;
 use crate::gossip::{Cluster, Handlers};
 use crate::listener::{Listener, Mailbox};
+use crate::producer::Producer;
 use crate::queues::TaskQueue;
 use crate::requests::Requests;
 use crate::revokes::Revokes;
@@ -24,7 +27,6 @@ use crate::served::Served;
 use crate::settings::Settings;
 use crate::shutdown::ShutdownHandle;
 use crate::tasks::Change;
-use crate::trace::Tracer;
 
 /// A running worker, as its steps and its remote control commands see it (Celery's `Consumer`).
 pub struct Consumer {
@@ -34,8 +36,12 @@ pub struct Consumer {
     pub(crate) tasks: HashMap<String, Arc<Served>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) chatter: Arc<Chatter>,
-    pub(crate) tracer: Arc<Tracer>,
-    pub(crate) executor: Executor,
+    pub(crate) store: Arc<dyn ResultStore>,
+    pub(crate) producer: Arc<Producer>,
+    pub(crate) events: Arc<Dispatcher>,
+    pub(crate) executor: Arc<dyn Executor>,
+    /// Stores what the executor does not run.
+    pub(crate) backend: Arc<dyn Backend>,
     pub(crate) revokes: Arc<Revokes>,
     pub(crate) requests: Arc<Requests>,
     /// The commands of remote control.
@@ -92,7 +98,7 @@ impl Consumer {
 
     /// What sends its events.
     pub fn events(&self) -> &Arc<Dispatcher> {
-        &self.tracer.events
+        &self.events
     }
 
     /// What it has done so far.

@@ -28,6 +28,7 @@ pub use self::arguments::Arguments;
 use self::arguments::cut;
 pub(crate) use self::command::Commands;
 pub use self::command::{CommandError, Handler};
+pub use self::signal::signal_name;
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::listener::Mailbox;
@@ -199,7 +200,7 @@ async fn reply(consumer: &Consumer, reply_to: &ReplyTo, ticket: Option<String>, 
         Err(error) => return tracing::error!("a remote control answer cannot be encoded: {error}"),
     };
     let address = Address::exchange(&reply_to.exchange, &reply_to.routing_key);
-    let sending = consumer.tracer.producer.line().publish_to(&exchange, &address, message);
+    let sending = consumer.producer.line().publish_to(&exchange, &address, message);
     match tokio::time::timeout(REPLY_TIMEOUT, sending).await {
         Ok(Ok(_)) => consumer.chatter.sent("reply"),
         Ok(Err(error)) => tracing::debug!("nobody waits for a remote control answer: {error}"),

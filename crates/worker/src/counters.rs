@@ -76,7 +76,8 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn count(&self) {
+    /// One more.
+    pub fn count(&self) {
         self.add(1);
     }
 

@@ -148,7 +148,7 @@ impl Dispatcher {
     }
 
     /// Sends an event of a task, which says more in the fields that `fill` adds.
-    pub(crate) fn task(&self, kind: &'static str, facts: &Facts, fill: impl FnOnce(&mut Map)) {
+    pub fn task(&self, kind: &'static str, facts: &Facts, fill: impl FnOnce(&mut Map)) {
         if !self.wants_tasks() || !facts.task.sends_events() {
             return;
         }

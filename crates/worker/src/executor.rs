@@ -1,228 +1,112 @@
-//! Running requests: so many at once as the worker's concurrency says.
+//! What runs requests, and how a program brings an executor of its own.
 
-use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
-use std::time::Instant;
+mod native;
 
-use futures_util::FutureExt;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use std::sync::Arc;
 
-use crate::queue::Queue;
-use crate::request::Request;
-use crate::trace::Tracer;
+use async_trait::async_trait;
+use celeriac_protocol::{Map, Value};
 
-/// Runners that take requests from one queue. A runner that is busy takes none, so no request waits behind a long one
-/// while another runner is free. Tasks measured short share a runner while they last: to wake another costs more than
-/// to run them.
-pub(crate) struct Executor {
-    shared: Arc<Common>,
-    tracer: Arc<Tracer>,
-    cancel_late: watch::Sender<()>,
-}
+use crate::backend::Backend;
+use crate::counters::Counters;
+use crate::events::Dispatcher;
+pub(crate) use crate::executor::native::NativeExecutor;
+use crate::request::{Facts, Request};
+use crate::revokes::Revokes;
+use crate::settings::Settings;
 
-/// What the runners share.
-struct Common {
-    queue: Queue<Box<Request>>,
-    load: Load,
-    /// How many runners there are to be; one that finds itself too many ends.
-    concurrency: AtomicUsize,
-    /// How many there are.
-    running: AtomicUsize,
-    /// Held while either number changes, so that none ends that another resize counts on.
-    runners: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// Requests that were submitted and are not finished.
-#[derive(Default)]
-struct Load {
-    count: AtomicUsize,
-    empty: Notify,
-}
-
-/// Counts a request until it is dropped, also when its runner is aborted.
-struct Loaded<'a>(&'a Load);
-
-impl Drop for Loaded<'_> {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.empty.notify_waiters();
-        }
-    }
-}
-
-impl Executor {
-    /// Starts the runners on the current runtime.
-    pub(crate) fn new(concurrency: usize, tracer: &Arc<Tracer>) -> Self {
-        let shared = Arc::new(Common {
-            queue: Queue::new(),
-            load: Load::default(),
-            concurrency: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
-            runners: Mutex::default(),
-        });
-        let (cancel_late, _) = watch::channel(());
-        let executor = Executor { shared, tracer: tracer.clone(), cancel_late };
-        executor.resize(concurrency);
-        executor
-    }
-
+/// Runs requests, so many at once as its concurrency says (Celery's pool). It checks each for a revoke as late as it
+/// can, tells the events and counters of what it runs, and settles every request; one that it drops comes again.
+#[async_trait]
+pub trait Executor: Send + Sync {
     /// How many requests run at once at most.
-    pub(crate) fn concurrency(&self) -> usize {
-        self.shared.concurrency.load(Ordering::Acquire)
-    }
+    fn concurrency(&self) -> usize;
 
     /// Has so many requests run at once, at least one. Those that run already are not touched.
-    pub(crate) fn resize(&self, concurrency: usize) {
-        let concurrency = concurrency.max(1);
-        let mut runners = self.shared.runners();
-        self.shared.concurrency.store(concurrency, Ordering::Release);
-        runners.retain(|runner| !runner.is_finished());
-        while self.shared.running.load(Ordering::Acquire) < concurrency {
-            self.shared.running.fetch_add(1, Ordering::AcqRel);
-            let cancelled = self.cancel_late.subscribe();
-            runners.push(tokio::spawn(run(self.shared.clone(), self.tracer.clone(), cancelled)));
-        }
-        drop(runners);
-        self.shared.queue.rouse();
-    }
+    fn resize(&self, concurrency: usize);
 
     /// Takes a request; the prefetch count bounds how many wait. It starts after the next [`wake`](Self::wake).
-    pub(crate) fn submit(&self, request: Box<Request>) {
-        self.shared.load.count.fetch_add(1, Ordering::AcqRel);
-        if self.shared.queue.push(request).is_err() {
-            // The runners were cancelled; the dropped request has given its delivery back.
-            drop(Loaded(&self.shared.load));
-        }
-    }
+    fn submit(&self, request: Box<Request>);
 
     /// Has what was submitted run. While this says true, more could run at once: say it again soon, lest short
     /// tasks wait behind one that turns out to be long.
-    pub(crate) fn wake(&self) -> bool {
-        self.shared.queue.wake()
-    }
+    fn wake(&self) -> bool;
 
     /// How many requests wait or run.
-    pub(crate) fn load(&self) -> usize {
-        self.shared.load.count.load(Ordering::Acquire)
-    }
+    fn load(&self) -> usize;
 
     /// Gives back every request that has not started.
-    pub(crate) fn discard_waiting(&self) {
-        while let Some(request) = self.shared.queue.try_pop() {
-            let _counted = Loaded(&self.shared.load);
-            drop(request);
-        }
-    }
+    fn discard_waiting(&self);
 
     /// Waits until nothing waits or runs.
-    pub(crate) async fn idle(&self) {
-        loop {
-            let empty = self.shared.load.empty.notified();
-            tokio::pin!(empty);
-            empty.as_mut().enable();
-            if self.load() == 0 {
-                return;
-            }
-            empty.await;
-        }
-    }
+    async fn idle(&self);
+
+    /// Ends a request that runs, as by this signal; one that waits is found to be revoked in its turn.
+    fn terminate(&self, facts: &Facts, signal: i32);
 
     /// Ends the running tasks that are acknowledged late: their messages come again.
-    pub(crate) fn cancel_late(&self) {
-        self.cancel_late.send_replace(());
-    }
+    fn cancel_late(&self);
 
     /// Ends everything that runs, for good. Deliveries that are not settled go back; what runs on a thread of its
     /// own cannot be stopped, and nothing is heard of it any more.
-    pub(crate) async fn cancel(&self) {
-        self.shared.queue.close();
-        let runners = std::mem::take(&mut *self.shared.runners());
-        for runner in &runners {
-            runner.abort();
-        }
-        for runner in runners {
-            let _ = runner.await;
-        }
-        self.discard_waiting();
+    async fn cancel(&self);
+
+    /// Begins anew, as far as there is something to restart (`pool_restart`).
+    fn restart(&self);
+
+    /// What it tells of itself.
+    fn stats(&self) -> PoolStats;
+}
+
+/// What `inspect stats` says of a pool besides its concurrency and its limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolStats {
+    /// By what it is implemented.
+    pub implementation: &'static str,
+    /// The ids of its processes.
+    pub processes: Vec<u32>,
+    /// After how many tasks a process is replaced.
+    pub max_tasks_per_child: Option<u64>,
+    /// How many requests each process was given, as Celery shows it; empty when that is not counted.
+    pub writes: Map,
+}
+
+impl PoolStats {
+    /// By Celery's names (`celery/concurrency/prefork.py`, `_get_info`).
+    pub(crate) fn into_map(self, concurrency: usize, timeouts: Value) -> Map {
+        let or_none = |known: bool, value: Value| if known { value } else { "N/A".into() };
+        let max_tasks = self.max_tasks_per_child;
+        Map::from_iter([
+            ("implementation", Value::from(self.implementation)),
+            ("max-concurrency", (concurrency as u64).into()),
+            ("processes", Value::List(self.processes.into_iter().map(Value::from).collect())),
+            ("max-tasks-per-child", or_none(max_tasks.is_some(), max_tasks.into())),
+            ("put-guarded-by-semaphore", false.into()),
+            ("timeouts", timeouts),
+            ("writes", or_none(!self.writes.is_empty(), self.writes.into())),
+        ])
     }
 }
 
-impl Common {
-    /// Whether a runner is one too many, which then has to end.
-    fn is_surplus(&self) -> bool {
-        let too_many = || self.running.load(Ordering::Acquire) > self.concurrency.load(Ordering::Acquire);
-        if !too_many() {
-            return false;
-        }
-        let _runners = self.runners();
-        let is_surplus = too_many();
-        if is_surplus {
-            self.running.fetch_sub(1, Ordering::AcqRel);
-        }
-        is_surplus
-    }
-
-    fn runners(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What an executor is made of.
+pub struct Parts {
+    /// What the worker was started with; `hostname` and `concurrency` among it.
+    pub settings: Settings,
+    /// What sends events.
+    pub events: Arc<Dispatcher>,
+    /// What was revoked.
+    pub revokes: Arc<Revokes>,
+    /// What counts what is done.
+    pub counters: Arc<Counters>,
 }
 
-async fn run(shared: Arc<Common>, tracer: Arc<Tracer>, mut cancelled: watch::Receiver<()>) {
-    let Common { queue, load, .. } = &*shared;
-    while let Some(request) = queue.pop(|| shared.is_surplus()).await {
-        let _counted = Loaded(load);
-        if request.ticket.is_void() {
-            // Received over a connection that is lost: it is delivered again.
-            continue;
-        }
-        let facts = request.facts.clone();
-        let pace = &facts.task.task.pace;
-        if !pace.is_short() {
-            queue.wake();
-        }
-        let begun = Instant::now();
-        let running = trace(&shared, &tracer, request, &mut cancelled);
-        if !running.await {
-            tracer.cancelled(&facts).await;
-        }
-        pace.note(begun.elapsed());
-        // A queue that is never empty must not keep the thread from its other tasks.
-        tokio::task::consume_budget().await;
-    }
+/// An executor, and who stores what the worker itself decides.
+pub struct Hosted {
+    /// Runs the requests.
+    pub executor: Arc<dyn Executor>,
+    /// Stores what never runs.
+    pub backend: Arc<dyn Backend>,
 }
 
-/// Runs a request to its end, or until it is cancelled, which is false.
-async fn trace(
-    shared: &Common,
-    tracer: &Tracer,
-    request: Box<Request>,
-    cancelled: &mut watch::Receiver<()>,
-) -> bool {
-    let acks_late = request.facts.policy.acks_late;
-    // A panic of ours must not end the runner. The dropped request gives its delivery back.
-    let mut traced = pin!(AssertUnwindSafe(tracer.run(request)).catch_unwind().map(|caught| {
-        if caught.is_err() {
-            tracing::error!("a runner panicked");
-        }
-    }));
-    let at_once = poll_fn(|context| Poll::Ready(traced.as_mut().poll(context).is_ready())).await;
-    if at_once {
-        return true;
-    }
-    // It waits for something: others need not.
-    shared.queue.wake();
-    if !acks_late {
-        traced.await;
-        return true;
-    }
-    cancelled.mark_unchanged();
-    tokio::select! {
-        () = traced => true,
-        Ok(()) = cancelled.changed() => false,
-    }
-}
+/// Makes an executor on the worker's runtime, when the worker starts.
+pub(crate) type Factory = Box<dyn FnOnce(Parts) -> Hosted + Send>;

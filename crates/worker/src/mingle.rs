@@ -162,7 +162,7 @@ async fn publish_hello(
     let message =
         settings.request(request, TIMEOUT).map_err(|error| Error::NotAccepted(error.to_string()))?;
     let address = Address::exchange(&exchange.exchanges[0].name, "").mandatory();
-    let published = consumer.tracer.producer.line().publish_to(&exchange, &address, message).await?;
+    let published = consumer.producer.line().publish_to(&exchange, &address, message).await?;
     consumer.chatter.sent("hello");
     Ok(published)
 }

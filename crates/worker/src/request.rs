@@ -1,7 +1,7 @@
 //! A task message on its way through the worker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use celeriac_broker::Delivery;
@@ -17,46 +17,52 @@ use crate::served::Served;
 use crate::settings::Settings;
 use crate::task::TaskOptions;
 
-/// A task that was received and is to be run.
-pub(crate) struct Request {
+/// A task that was received and is to be run. Dropped before it is settled, its delivery goes back to its queue.
+pub struct Request {
     /// What is known of it, shared with those who are asked about it.
-    pub(crate) facts: Arc<Facts>,
+    pub facts: Arc<Facts>,
     /// Its place with the broker.
-    pub(crate) ticket: Ticket,
+    ticket: Ticket,
     /// Its place among the worker's requests.
     _listed: Listed,
 }
 
 /// What is known of a request, by everybody who may be asked.
-pub(crate) struct Facts {
-    pub(crate) headers: Arc<TaskHeaders>,
-    pub(crate) properties: Properties,
+pub struct Facts {
+    /// The envelope.
+    pub headers: Arc<TaskHeaders>,
+    /// Where its results go, and its priority.
+    pub properties: Properties,
     /// The body as it came.
-    pub(crate) body: EncodedBody,
+    pub body: EncodedBody,
     /// Where it came from.
-    pub(crate) origin: Origin,
+    pub origin: Origin,
     /// The task that it calls.
-    pub(crate) task: Arc<Served>,
+    pub task: Arc<Served>,
     /// What holds for this call: the message's word, the task's options, the settings, in this order.
-    pub(crate) policy: Policy,
+    pub policy: Policy,
     /// How far it is.
-    pub(crate) progress: Progress,
+    pub progress: Progress,
     /// Whether it is to end.
     pub(crate) end: End,
 }
 
 /// How a message reached us.
 #[derive(Debug, Clone)]
-pub(crate) struct Origin {
-    pub(crate) exchange: String,
-    pub(crate) routing_key: String,
-    pub(crate) queue: Arc<str>,
-    pub(crate) redelivered: bool,
+pub struct Origin {
+    /// The exchange that it was published to.
+    pub exchange: String,
+    /// The routing key that it was published with.
+    pub routing_key: String,
+    /// The queue that it came from.
+    pub queue: Arc<str>,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
 }
 
 /// Where a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub enum Stage {
     /// Waits for its time.
     Scheduled,
     /// Waits for its rate limit or a runner.
@@ -67,15 +73,18 @@ pub(crate) enum Stage {
 
 /// How far a request is; read by others while it goes on.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub struct Progress {
     stage: AtomicU8,
     /// Seconds since 1970 as the bits of a float; zero is not started.
     started: AtomicU64,
+    /// The process that runs it; zero is none yet.
+    pid: AtomicU32,
     pub(crate) acknowledged: AtomicBool,
 }
 
 impl Progress {
-    pub(crate) fn stage(&self) -> Stage {
+    /// Where it is.
+    pub fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Relaxed) {
             1 => Stage::Scheduled,
             2 => Stage::Active,
@@ -93,12 +102,19 @@ impl Progress {
     }
 
     /// When it started to run, in seconds since 1970.
-    pub(crate) fn started(&self) -> Option<f64> {
+    pub fn started(&self) -> Option<f64> {
         let started = f64::from_bits(self.started.load(Ordering::Relaxed));
         (started > 0.0).then_some(started)
     }
 
-    pub(crate) fn start(&self, now: f64) {
+    /// The process that runs it.
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
+    }
+
+    /// It runs since `now`, in seconds since 1970, in this process.
+    pub fn start(&self, now: f64, pid: u32) {
+        self.pid.store(pid, Ordering::Relaxed);
         self.started.store(now.to_bits(), Ordering::Relaxed);
         self.set_stage(Stage::Active);
     }
@@ -136,14 +152,18 @@ impl End {
 
 /// The options that hold for one call.
 #[derive(Debug, Clone)]
-pub(crate) struct Policy {
-    pub(crate) acks_late: bool,
-    pub(crate) acks_on_failure_or_timeout: bool,
+pub struct Policy {
+    /// Acknowledge after it has run instead of just before.
+    pub acks_late: bool,
+    /// With `acks_late`, acknowledge also when it failed or timed out.
+    pub acks_on_failure_or_timeout: bool,
     pub(crate) ignore_result: bool,
     pub(crate) store_errors: bool,
     pub(crate) track_started: bool,
-    pub(crate) time_limit: Option<Duration>,
-    pub(crate) soft_time_limit: Option<Duration>,
+    /// Hard time limit: it is ended.
+    pub time_limit: Option<Duration>,
+    /// Soft time limit: it is told.
+    pub soft_time_limit: Option<Duration>,
 }
 
 impl Policy {
@@ -197,7 +217,7 @@ impl Facts {
     }
 
     /// `tasks.add[d9c7…]`.
-    pub(crate) fn label(&self) -> String {
+    pub fn label(&self) -> String {
         label(&self.headers)
     }
 
@@ -217,20 +237,25 @@ impl Request {
         Box::new(Request { facts, ticket, _listed: listed })
     }
 
+    /// Whether its delivery comes again, whatever is said of it: the connection that it came by is lost.
+    pub fn is_void(&self) -> bool {
+        self.ticket.is_void()
+    }
+
     /// Settles its delivery: done.
-    pub(crate) fn ack(&mut self) {
+    pub fn ack(&mut self) {
         self.facts.progress.acknowledged.store(true, Ordering::Relaxed);
         self.ticket.ack();
     }
 
     /// The same, told at once.
-    pub(crate) fn ack_now(&mut self) {
+    pub fn ack_now(&mut self) {
         self.facts.progress.acknowledged.store(true, Ordering::Relaxed);
         self.ticket.ack_now();
     }
 
     /// Settles its delivery: back to the queue, or to the dead-letter exchange. False when it was settled before.
-    pub(crate) fn refuse(&mut self, requeue: bool) -> bool {
+    pub fn refuse(&mut self, requeue: bool) -> bool {
         let first = !self.facts.progress.acknowledged.swap(true, Ordering::Relaxed);
         self.ticket.refuse(requeue);
         first

@@ -9,6 +9,7 @@ use celeriac_protocol::codec::{self, Serializer};
 use celeriac_protocol::{Revoked, Value, repr};
 use chrono::{DateTime, Utc};
 
+use crate::counters::Counters;
 use crate::request::Facts;
 
 /// How many values of stamps are remembered.
@@ -22,7 +23,7 @@ pub(crate) type Stamps = HashMap<String, HashSet<Bytes>>;
 
 /// Everything that this worker knows to be revoked.
 #[derive(Default)]
-pub(crate) struct Revokes {
+pub struct Revokes {
     /// Nothing is looked up while this is false, which it is until something is revoked.
     any: AtomicBool,
     ids: Mutex<Revoked>,
@@ -34,18 +35,40 @@ pub(crate) struct Revokes {
 
 /// Why a task is not to run.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Revocation {
+pub enum Revocation {
     /// Its time is over.
     Expired,
     /// Its id was revoked.
     Id,
     /// A stamp that it carries was revoked.
-    Stamp { header: String, value: Value },
+    Stamp {
+        /// The header that holds it.
+        header: String,
+        /// What was revoked.
+        value: Value,
+    },
 }
 
 impl Revocation {
+    /// Whether it only came too late.
+    pub fn is_expired(&self) -> bool {
+        matches!(self, Revocation::Expired)
+    }
+
+    /// Why, as it is stored: `expired` or `revoked`.
+    pub fn state(&self) -> &'static str {
+        if self.is_expired() { "expired" } else { "revoked" }
+    }
+
+    /// Counts and logs that a request is let go of.
+    pub fn tell(&self, facts: &Facts, counters: &Counters) {
+        let counter = if self.is_expired() { &counters.expired } else { &counters.revoked };
+        counter.count();
+        tracing::info!("Discarding revoked task: {}{}", facts.label(), self.reason());
+    }
+
     /// What the log says besides.
-    pub(crate) fn reason(&self) -> String {
+    fn reason(&self) -> String {
         match self {
             Revocation::Expired | Revocation::Id => String::new(),
             Revocation::Stamp { header, value } => {
@@ -62,7 +85,7 @@ impl Revokes {
     }
 
     /// Whether a request is not to run (any more).
-    pub(crate) fn check(&self, facts: &Facts, now: DateTime<Utc>) -> Option<Revocation> {
+    pub fn check(&self, facts: &Facts, now: DateTime<Utc>) -> Option<Revocation> {
         if facts.is_expired(now) {
             // Unlike Celery it is not added to the ids: should it come again, its header says the same, and sets that
             // differ by what each worker happened to get would be compared for ever.

@@ -1,6 +1,6 @@
 //! Tasks as one worker serves them.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use crate::settings::Settings;
 use crate::task::{Rate, Registered};
 
 /// A task with what this worker knows of it: how often it ran, and the limits that remote control may change.
-pub(crate) struct Served {
-    pub(crate) name: String,
+pub struct Served {
+    /// Its name.
+    pub name: String,
     pub(crate) task: Arc<Registered>,
     /// How often it was started.
     pub(crate) runs: AtomicU64,
@@ -32,6 +33,11 @@ impl Served {
             soft_time: task.options.soft_time_limit.or(settings.task_soft_time_limit),
         };
         Served { name: name.to_owned(), task, runs: AtomicU64::new(0), limits: RwLock::new(limits) }
+    }
+
+    /// It was started once more.
+    pub fn count_run(&self) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn limits(&self) -> Limits {

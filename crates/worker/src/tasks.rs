@@ -17,7 +17,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use self::consume::{consume, forget, is_configured, needs_own_count};
-use self::unfit::{fail_unregistered, tell_invalid, tell_unregistered};
+use self::unfit::tell_invalid;
+pub(crate) use self::unfit::tell_unregistered;
 use self::window::Window;
 use crate::acks::Acks;
 use crate::blueprint::Step;
@@ -138,7 +139,7 @@ impl Step for TasksStep {
 #[derive(Debug)]
 pub(crate) enum Change {
     /// Consume this queue too.
-    Consume(TaskQueue),
+    Consume(Box<TaskQueue>),
     /// Consume the queue of this name no more.
     Cancel(String),
     /// The number of tasks that run at once is another.
@@ -362,11 +363,10 @@ impl Intake {
         let consumer = &self.consumer;
         let Some(task) = consumer.tasks.get(&message.headers.task).cloned() else {
             consumer.counters.unregistered.count();
-            tell_unregistered(&message, &body);
-            let consumer = consumer.clone();
+            let backend = consumer.backend.clone();
             // The ticket goes with it, so the prefetch count bounds how many there are.
             self.aside.spawn(async move {
-                fail_unregistered(&consumer, &message).await;
+                backend.unregistered(&message, &origin).await;
                 ticket.refuse(false);
             });
             return;
@@ -377,12 +377,12 @@ impl Intake {
         let request = Request::new(facts.clone(), ticket, listed);
         tracing::info!("Task {} received", facts.label());
         if let Some(revocation) = consumer.revokes.check(&facts, Utc::now()) {
-            let tracer = consumer.tracer.clone();
+            let backend = consumer.backend.clone();
             // It needs no runner, and must not wait for one.
-            self.aside.spawn(async move { tracer.discard(request, revocation).await });
+            self.aside.spawn(async move { backend.discard(request, revocation).await });
             return;
         }
-        consumer.tracer.events.task("task-received", &facts, |fields| tell_received(&facts.headers, fields));
+        consumer.events.task("task-received", &facts, |fields| tell_received(&facts.headers, fields));
         match facts.headers.eta {
             Some(eta) if eta > Utc::now() => {
                 facts.progress.set_stage(Stage::Scheduled);

@@ -5,7 +5,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use celeriac_broker::Address;
@@ -17,13 +16,14 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::attempt::{self, Ended, seconds};
+use crate::backend::Backend;
 use crate::backoff::random;
 use crate::counters::Counters;
 use crate::events::Dispatcher;
 use crate::followup;
 use crate::producer::{Producer, expiration};
 use crate::request::{Facts, Policy, Request};
-use crate::revokes::{Revocation, Revokes};
+use crate::revokes::Revokes;
 use crate::task::{ArgumentError, Context, Failure, Overtime, RetryOptions, Task, TaskError, TaskOptions};
 use crate::wall::now;
 
@@ -89,8 +89,8 @@ impl Tracer {
                 return running.tell_failed(self, told);
             }
         };
-        running.facts.progress.start(now());
-        running.facts.task.runs.fetch_add(1, Ordering::Relaxed);
+        running.facts.progress.start(now(), std::process::id());
+        running.facts.task.count_run();
         self.counters.started.count();
         self.events.task("task-started", &running.facts, |_| {});
         if running.facts.policy.track_started {
@@ -113,19 +113,8 @@ impl Tracer {
         }
     }
 
-    /// Lets go of a task that is not to run any more (`celery/worker/request.py`, `revoked`).
-    pub(crate) async fn discard(&self, mut request: Box<Request>, revocation: Revocation) {
-        let facts = request.facts.clone();
-        let expired = revocation == Revocation::Expired;
-        let counter = if expired { &self.counters.expired } else { &self.counters.revoked };
-        counter.count();
-        tracing::info!("Discarding revoked task: {}{}", facts.label(), revocation.reason());
-        self.announce_revoked(&facts, if expired { "expired" } else { "revoked" }, None, expired).await;
-        request.ack();
-    }
-
     /// Tells monitors and the result store that a task was revoked.
-    async fn announce_revoked(&self, facts: &Facts, reason: &str, signal: Option<i32>, expired: bool) {
+    pub(crate) async fn announce_revoked(&self, facts: &Facts, reason: &str, signal: Option<i32>, expired: bool) {
         self.events.task("task-revoked", facts, |fields| {
             fields.insert("terminated", signal.is_some());
             fields.insert("signum", signal.map_or(Value::Null, |signal| Value::Int(signal.into())));

@@ -22,7 +22,7 @@ use crate::counters::Counters;
 use crate::error::WorkerError;
 use crate::events::{Dispatcher, DispatcherSettings, Events};
 use crate::evloop::Evloop;
-use crate::executor::Executor;
+use crate::executor::{Factory, Hosted, NativeExecutor, Parts};
 use crate::gossip::{Cluster, Gossip, Handlers};
 use crate::heart::Heart;
 use crate::mingle::Mingle;
@@ -49,6 +49,7 @@ pub struct Worker {
     commands: Commands,
     handlers: Handlers,
     steps: Vec<Box<dyn Step>>,
+    factory: Option<Factory>,
 }
 
 impl Worker {
@@ -71,6 +72,7 @@ impl Worker {
             commands: Commands::default(),
             handlers: Handlers::default(),
             steps: Vec::new(),
+            factory: None,
         }
     }
 
@@ -88,6 +90,13 @@ impl Worker {
     #[must_use]
     pub fn step(mut self, step: impl Step + 'static) -> Self {
         self.steps.push(Box::new(step));
+        self
+    }
+
+    /// Has the tasks run by another executor than that of native ones, made when the worker starts.
+    #[must_use]
+    pub fn executor(mut self, make: impl FnOnce(Parts) -> Hosted + Send + 'static) -> Self {
+        self.factory = Some(Box::new(make));
         self
     }
 
@@ -186,24 +195,39 @@ impl Worker {
         };
         let (line, clock) = (self.producer.line().clone(), self.producer.clock().clone());
         let revokes = Arc::new(Revokes::new(settings.revokes_max, settings.revoke_expires.as_secs_f64()));
-        let tracer = Arc::new(Tracer {
-            hostname,
-            accept: settings.accept.clone(),
-            result_extended: settings.result_extended,
-            store: self.store,
-            events: Arc::new(Dispatcher::new(dispatcher, clock.clone(), line)),
+        let events = Arc::new(Dispatcher::new(dispatcher, clock.clone(), line));
+        let native = || {
+            let tracer = Arc::new(Tracer {
+                hostname: hostname.clone(),
+                accept: settings.accept.clone(),
+                result_extended: settings.result_extended,
+                store: self.store.clone(),
+                events: events.clone(),
+                revokes: revokes.clone(),
+                producer: self.producer.clone(),
+                counters: self.counters.clone(),
+            });
+            let executor = NativeExecutor::new(settings.concurrency, &tracer);
+            Hosted { executor: Arc::new(executor), backend: tracer }
+        };
+        let parts = || Parts {
+            settings: settings.clone(),
+            events: events.clone(),
             revokes: revokes.clone(),
-            producer: self.producer,
             counters: self.counters.clone(),
-        });
+        };
+        let Hosted { executor, backend } = self.factory.map_or_else(native, |make| make(parts()));
         let served = |name: &str| {
             let task = self.registry.task(name)?.clone();
             Some((name.to_owned(), Arc::new(Served::new(name, task, &settings))))
         };
         Consumer {
             tasks: self.registry.names().into_iter().filter_map(served).collect::<HashMap<_, _>>(),
-            executor: Executor::new(settings.concurrency, &tracer),
-            tracer,
+            executor,
+            backend,
+            events,
+            store: self.store,
+            producer: self.producer,
             transport: self.transport,
             counters: self.counters,
             chatter,

@@ -26,7 +26,7 @@ pub(super) fn conf(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result
 
 pub(super) fn report(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, CommandError> {
     let system = rustix::system::uname();
-    let store = &consumer.tracer.store;
+    let store = &consumer.store;
     let results = if store.name() == "disabled" {
         "disabled".to_owned()
     } else {

@@ -141,7 +141,7 @@ fn info(consumer: &Consumer, facts: &Facts, bodies: &mut usize) -> Value {
         ("time_start", started.into()),
         ("acknowledged", facts.progress.acknowledged.load(Ordering::Relaxed).into()),
         ("delivery_info", delivery_info.into()),
-        ("worker_pid", started.map(|_| std::process::id()).into()),
+        ("worker_pid", facts.progress.pid().into()),
     ])
     .into()
 }

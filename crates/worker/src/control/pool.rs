@@ -38,11 +38,11 @@ fn resize(consumer: &Consumer, concurrency: usize) {
     consumer.change(Change::Concurrency);
 }
 
-/// Native tasks have no processes to restart and no modules to load again.
 pub(super) fn pool_restart(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, CommandError> {
     if !consumer.settings.pool_restarts {
         return Err(CommandError::Value("Pool restarts not enabled".to_owned()));
     }
+    consumer.executor.restart();
     ok("reload started")
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn add_consumer(
     }
     queues.push(queue.clone());
     drop(queues);
-    consumer.change(Change::Consume(queue));
+    consumer.change(Change::Consume(Box::new(queue)));
     ok(answer)
 }
 

@@ -6,9 +6,7 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use celeriac_protocol::{Map, State, TaskMeta, Value, repr, time};
-use celeriac_results::ResultStore;
-use chrono::Utc;
+use celeriac_protocol::{Map, Value, repr};
 use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
@@ -65,7 +63,11 @@ fn revoke_ids(
         facts.is_some_and(|facts| is_active(&facts) && facts.policy.store_errors)
     };
     let unheard = ids.iter().filter(|id| !(ends && tells_itself(id))).cloned().collect();
-    consumer.commands.marks.store(&consumer.tracer.store, unheard);
+    let backend = consumer.backend.clone();
+    consumer.commands.marks.store(unheard, move |id| {
+        let backend = backend.clone();
+        async move { backend.mark_revoked(&id).await }
+    });
 
     let Some(signal) = signal? else {
         tracing::info!("Tasks flagged as revoked: {}", joined(&ids, str::to_owned));
@@ -79,7 +81,7 @@ fn revoke_ids(
     let mut terminated = Vec::new();
     for facts in ids.iter().filter_map(|id| consumer.requests.find(id)) {
         tracing::info!("Terminating {} ({signal})", facts.headers.id);
-        facts.end.terminate(signal);
+        consumer.executor.terminate(&facts, signal);
         terminated.push(facts.headers.id.clone());
     }
     if terminated.is_empty() {
@@ -116,7 +118,7 @@ pub(super) fn revoke_by_stamped_headers(
             if found.is_empty() {
                 continue;
             }
-            facts.end.terminate(signal);
+            consumer.executor.terminate(&facts, signal);
             let place = terminated.iter().position(|(known, _)| *known == header).unwrap_or_else(|| {
                 terminated.push((header, Vec::new()));
                 terminated.len() - 1
@@ -193,38 +195,26 @@ impl Default for Marks {
     }
 }
 
-/// A task that is done keeps its result, and one that runs is its worker's to tell of (Celery 5.7; 5.6 marks them all).
-fn may_be_marked(state: &State) -> bool {
-    matches!(state, State::Pending | State::Received | State::Retry | State::Rejected)
-}
-
 impl Marks {
-    /// Has the tasks stored as revoked, soon.
-    fn store(&self, store: &Arc<dyn ResultStore>, ids: Vec<String>) {
+    /// Has the tasks stored as revoked, soon, by what marks one.
+    fn store<F>(&self, ids: Vec<String>, mark: impl Fn(String) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<(), String>> + Send,
+    {
         let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let Ok(place) = self.0.clone().try_acquire_many_owned(count) else {
             return tracing::warn!(
                 "Failed to mark {count} tasks as revoked in backend: too many wait for it"
             );
         };
-        let store = store.clone();
         tokio::spawn(async move {
-            let store = &store;
-            let storing = stream::iter(ids).for_each_concurrent(AT_ONCE, |id| async move {
-                match store.fetch(&id).await {
-                    Ok(known) if may_be_marked(&known.state) => {}
-                    Ok(_) => return,
-                    Err(error) => {
-                        return tracing::warn!("Failed to mark task {} as revoked: {error}", cut(&id));
-                    }
-                }
-                let mut meta = TaskMeta::revoked(id, "revoked");
-                meta.date_done = Some(time::iso(Utc::now()));
-                if let Err(error) = store.store(&meta, None).await {
-                    tracing::warn!("Failed to mark task {} as revoked in backend: {error}", cut(&meta.id));
+            let mark = &mark;
+            let marking = stream::iter(ids).for_each_concurrent(AT_ONCE, |id| async move {
+                if let Err(error) = mark(id.clone()).await {
+                    tracing::warn!("Failed to mark task {} as revoked in backend: {error}", cut(&id));
                 }
             });
-            storing.await;
+            marking.await;
             drop(place);
         });
     }

@@ -63,6 +63,11 @@ pub(super) fn signum(signal: &Value) -> Result<i32, CommandError> {
     })
 }
 
+/// The name of a signal, without its `SIG`.
+pub fn signal_name(signum: i32) -> Option<&'static str> {
+    SIGNALS.iter().find(|(_, signal)| signal.as_raw() == signum).map(|(name, _)| *name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,22 +40,11 @@ pub(super) fn stats(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, Com
     .into())
 }
 
-/// One process, in which tasks share threads.
 fn pool(consumer: &Consumer) -> Map {
-    let settings = &consumer.settings;
+    let (settings, executor) = (&consumer.settings, &consumer.executor);
     let timeout = |limit: Option<_>| limit.map_or(Value::Int(0), seconds);
-    Map::from_iter([
-        ("implementation", Value::from("celeriac:native")),
-        ("max-concurrency", (consumer.executor.concurrency() as u64).into()),
-        ("processes", Value::List(vec![std::process::id().into()])),
-        ("max-tasks-per-child", "N/A".into()),
-        ("put-guarded-by-semaphore", false.into()),
-        (
-            "timeouts",
-            Value::List(vec![timeout(settings.task_soft_time_limit), timeout(settings.task_time_limit)]),
-        ),
-        ("writes", "N/A".into()),
-    ])
+    let timeouts = [settings.task_soft_time_limit, settings.task_time_limit].map(timeout);
+    executor.stats().into_map(executor.concurrency(), Value::List(timeouts.to_vec()))
 }
 
 /// The broker as kombu describes its connections (`kombu/connection.py`, `info`), never with the password.

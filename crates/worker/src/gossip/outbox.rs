@@ -174,7 +174,7 @@ pub(crate) async fn publish(
     let encoded = consumer.settings.events.cluster_message(message);
     let encoded = encoded.map_err(|error| Error::NotAccepted(error.to_string()))?;
     let address = Address { mandatory, ..Address::exchange(&exchange.exchanges[0].name, key.to_string()) };
-    let published = consumer.tracer.producer.line().publish_to(exchange, &address, encoded).await;
+    let published = consumer.producer.line().publish_to(exchange, &address, encoded).await;
     if published.is_ok() {
         consumer.chatter.sent(message.kind());
     }

@@ -111,7 +111,7 @@ async fn call_task(consumer: &Consumer, task: Value) {
     };
     let mut call = Call::from_signature(signature, None);
     let id = call.options.task_id.take().unwrap_or_else(|| Uuid::new_v4().to_string());
-    if let Err(error) = consumer.tracer.producer.send(id, call).await {
+    if let Err(error) = consumer.producer.send(id, call).await {
         tracing::error!("Could not call task: {error}");
     }
 }

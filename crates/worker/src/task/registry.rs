@@ -66,6 +66,23 @@ impl Pace {
     }
 }
 
+/// A task that native executors cannot run.
+struct Elsewhere(String, TaskOptions);
+
+impl NativeTask for Elsewhere {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn options(&self) -> TaskOptions {
+        self.1.clone()
+    }
+
+    fn prepare(&self, _: &Task, _: Vec<Value>, _: Map) -> Result<Run, ArgumentError> {
+        Err(ArgumentError::new(format!("{} is no native task", self.0)))
+    }
+}
+
 /// The tasks that a program has, by name.
 #[derive(Clone, Default)]
 pub struct Registry(HashMap<String, Arc<Registered>>);
@@ -75,6 +92,11 @@ impl Registry {
     pub fn add(&mut self, task: impl NativeTask) {
         let (name, options) = (task.name().to_owned(), task.options());
         self.0.insert(name, Arc::new(Registered { task: Box::new(task), options, pace: Pace::default() }));
+    }
+
+    /// Adds a task by its name and options, which another executor runs.
+    pub fn declare(&mut self, name: impl Into<String>, options: TaskOptions) {
+        self.add(Elsewhere(name.into(), options));
     }
 
     /// The task of a name.

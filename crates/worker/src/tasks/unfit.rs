@@ -1,11 +1,8 @@
 //! Messages that are no task of ours: what is said of them.
 
-use celeriac_protocol::TaskError as MessageError;
-use celeriac_protocol::result::Exception;
-use celeriac_protocol::{Map, TaskMessage, TaskMeta, repr};
+use celeriac_protocol::{TaskError as MessageError, TaskMessage};
 
-use crate::consumer::Consumer;
-use crate::request::{self, Origin};
+use crate::request::Origin;
 
 /// How much of a body that makes no sense is logged.
 const LOGGED_BODY: usize = 1024;
@@ -26,14 +23,14 @@ pub(super) fn tell_invalid(error: &MessageError, origin: &Origin, body: &[u8]) {
     }
 }
 
-pub(super) fn tell_unregistered(message: &TaskMessage, body: &[u8]) {
+pub(crate) fn tell_unregistered(message: &TaskMessage) {
     tracing::error!(
         "Received unregistered task of type '{}'.\n\
          The message has been ignored and discarded. Did you remember to register the task with the app?\n\
          The contents of the message headers: {}\nThe contents of the message body was: {}",
         message.headers.task,
         shown(format!("{:?}", message.headers).as_bytes()),
-        shown(body),
+        shown(&message.body.data),
     );
 }
 
@@ -41,24 +38,4 @@ fn shown(body: &[u8]) -> String {
     let head = &body[..body.len().min(LOGGED_BODY)];
     let text = String::from_utf8_lossy(head).escape_debug().to_string();
     if head.len() == body.len() { text } else { format!("{text}... ({} bytes)", body.len()) }
-}
-
-/// Tells monitors and the result store of a task that is not known here (`celery/worker/consumer/consumer.py`,
-/// `on_unknown_task`).
-pub(super) async fn fail_unregistered(consumer: &Consumer, message: &TaskMessage) {
-    let name = repr::value(&message.headers.task.as_str().into());
-    let told = [
-        ("uuid", message.headers.id.as_str().into()),
-        ("exception", format!("NotRegistered({name})").into()),
-    ];
-    consumer.events().send("task-failed", Map::from_iter(told));
-    if message.headers.ignore_result {
-        return;
-    }
-    let exception = Exception::new("NotRegistered", "celery.exceptions", name);
-    let meta = TaskMeta::failure(&message.headers.id, exception, None);
-    consumer
-        .tracer
-        .store(meta, &message.headers, &request::reply_to(&message.headers, &message.properties))
-        .await;
 }

@@ -3,10 +3,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_protocol::result::Exception;
-use celeriac_results::{Error, MemoryStore, ReplyTo, Settings};
+use celeriac_protocol::{State, TaskMeta};
+use celeriac_results::{Error, MemoryStore, ReplyTo, ResultStore, Settings};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::*;
+use crate::backend::mark_revoked;
 
 /// A store that is away until its gate opens.
 struct Away {
@@ -64,14 +68,24 @@ async fn until(what: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(60), look).await.unwrap();
 }
 
+fn marking(store: &Arc<dyn ResultStore>) -> impl Fn(String) -> BoxFuture<'static, Result<(), String>> + use<> {
+    let store = store.clone();
+    move |id| {
+        let store = store.clone();
+        async move { mark_revoked(&store, &id).await.map_err(|error| error.to_string()) }.boxed()
+    }
+}
+
 #[tokio::test]
 async fn what_a_store_that_is_away_has_to_be_told_waits_within_bounds() {
     let (gate, open) = watch::channel(false);
     let away = Arc::new(Away { open, asked: AtomicUsize::new(0), stored: AtomicUsize::new(0) });
-    let (store, marks): (Arc<dyn ResultStore>, _) = (away.clone(), Marks::default());
+    let store: Arc<dyn ResultStore> = away.clone();
+    let marks = Marks::default();
+    let mark = |ids| marks.store(ids, marking(&store));
     let stored = || away.stored.load(Ordering::Relaxed);
-    marks.store(&store, (0..WAITING).map(|id| id.to_string()).collect());
-    marks.store(&store, vec!["one too many".to_owned()]);
+    mark((0..WAITING).map(|id| id.to_string()).collect());
+    mark(vec!["one too many".to_owned()]);
     until(|| away.asked.load(Ordering::Relaxed) == AT_ONCE).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -79,7 +93,7 @@ async fn what_a_store_that_is_away_has_to_be_told_waits_within_bounds() {
     assert_eq!((away.asked.load(Ordering::Relaxed), stored()), (AT_ONCE, 0));
     gate.send_replace(true);
     until(|| stored() == WAITING && marks.0.available_permits() == WAITING).await;
-    marks.store(&store, vec!["later".to_owned()]);
+    mark(vec!["later".to_owned()]);
     until(|| stored() == WAITING + 1).await;
 }
 
@@ -96,7 +110,7 @@ async fn a_revoke_spares_the_results_of_what_is_done_or_runs() {
         store.store(meta, None).await.unwrap();
     }
     let marks = Marks::default();
-    marks.store(&store, ["done", "failed", "runs", "unknown"].map(str::to_owned).to_vec());
+    marks.store(["done", "failed", "runs", "unknown"].map(str::to_owned).to_vec(), marking(&store));
     until(|| marks.0.available_permits() == WAITING).await;
     let mut states = Vec::new();
     for id in ["done", "failed", "runs", "unknown"] {
