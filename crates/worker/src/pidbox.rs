@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_broker::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Topology};
-use celeriac_cluster::watch::message::Message as Word;
+use celeriac_cluster::watch::message::{Message as Word, NodeId, Snapshot};
 use celeriac_protocol::codec::{self, Accept, Compression, Serializer};
 use celeriac_protocol::control::{self, Request};
 use celeriac_protocol::{LamportClock, Map, Message, Value, event};
@@ -226,11 +226,27 @@ impl EventSettings {
     /// # Errors
     /// Never, as long as its numbers are finite.
     pub fn cluster_message(&self, word: &Word) -> Result<Message, codec::EncodeError> {
-        let compression = word.is_large().then_some(Compression::Zlib);
-        let body = codec::encode(&word.to_value(), Serializer::Json, compression)?;
-        let header = body.compression.as_deref().map(|name| ("compression", Value::from(name)));
-        Ok(Message::transient(Map::from_iter(header), body))
+        let roster = word.large_roster();
+        let body = codec::encode(&word.to_value(), Serializer::Json, roster.map(|_| Compression::Zlib))?;
+        let mut headers = Map::new();
+        if let (Some(roster), Some(compression)) = (roster, &body.compression) {
+            headers.insert("compression", compression.as_str());
+            headers.insert("roster", roster_header(roster));
+        }
+        Ok(Message::transient(headers, body))
     }
+}
+
+/// Whose roster a message has, and which: node, term, version.
+fn roster_header(roster: &Snapshot) -> Value {
+    vec![roster.node.to_string().into(), roster.term.into(), roster.version.into()].into()
+}
+
+/// What the headers of a message tell of the roster in it.
+pub(crate) fn roster_of(headers: &Map) -> Option<(NodeId, u64, u64)> {
+    let [node, term, version] = headers.get("roster")?.as_list()? else { return None };
+    let count = |value: &Value| u64::try_from(value.as_i64()?).ok();
+    Some((NodeId::parse(node.as_str()?)?, count(term)?, count(version)?))
 }
 
 /// A queue that goes with the worker that reads it.
@@ -240,4 +256,49 @@ fn own(name: &str) -> Queue {
 
 fn exchange(exchange: Exchange) -> Topology {
     Topology { exchanges: vec![exchange], ..Topology::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use celeriac_cluster::watch::roster::Member;
+
+    fn roster(size: u64) -> Word {
+        let member = |number| Member {
+            number,
+            hostname: format!("w{number}@test").into(),
+            incarnation: 1_800_000_000_000 + number,
+            node: Some(NodeId(number)),
+            pid: Some(7),
+            freq: 2.0,
+            sw_ident: None,
+            sw_ver: None,
+            sw_sys: None,
+        };
+        let members = (1..=size).map(|number| Arc::new(member(number))).collect();
+        Word::Snapshot(Snapshot { node: NodeId(9), term: 3, version: 70, members, departures: Vec::new() })
+    }
+
+    #[test]
+    fn a_large_roster_is_compressed_and_told_by_its_headers() {
+        let large = EventSettings::default().cluster_message(&roster(200)).unwrap();
+        assert_eq!(roster_of(&large.headers), Some((NodeId(9), 3, 70)));
+        let body = large.decode(&Accept::default()).unwrap();
+        assert_eq!(Word::read(&body).unwrap(), roster(200));
+        let plain = codec::encode(&roster(200).to_value(), Serializer::Json, None).unwrap();
+        assert!(large.body.len() * 2 < plain.data.len(), "{} of {}", large.body.len(), plain.data.len());
+        let small = EventSettings::default().cluster_message(&roster(2)).unwrap();
+        assert!(small.headers.is_empty());
+        assert_eq!(roster_of(&small.headers), None);
+    }
+
+    #[test]
+    fn headers_that_make_no_sense_tell_of_no_roster() {
+        for value in
+            [Value::Null, 1.into(), vec![1.into()].into(), vec!["x".into(), 1.into(), 2.into()].into()]
+        {
+            let headers = Map::from_iter([("roster", value)]);
+            assert_eq!(roster_of(&headers), None, "{headers:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::message::{Change, Departure, Happening, Reason, Snapshot};
+use super::message::{Change, Departure, Happening, NodeId, Reason, Snapshot};
 use super::roster::Member;
 use super::told::HOLD;
 use super::{Action, Role, Time, Watch, WatchError};
@@ -96,6 +96,20 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether the roster of a node is to be read: to pass over a large one it need not be.
+    pub fn reads(&self, node: NodeId, term: u64, version: u64) -> bool {
+        match &self.role {
+            Role::Follows(following) => following.is_led_by(node) && self.is_news(term, version),
+            Role::Leads(_) => true,
+        }
+    }
+
+    fn is_news(&self, term: u64, version: u64) -> bool {
+        let asks = matches!(&self.role, Role::Follows(following) if following.asks());
+        let known = self.roster.version();
+        term == self.term && (!self.is_synced() || version > known || asks && version == known)
+    }
+
     /// Our lead's whole roster. Who has come and gone in what we missed is not told.
     pub(super) fn on_snapshot(
         &mut self,
@@ -107,10 +121,8 @@ impl Watch {
         if !following.is_led_by(snapshot.node) {
             return Err(WatchError::Stranger("snapshot"));
         }
-        let (hold, asks) = (following.hold, following.asks());
-        let version = self.roster.version();
-        let is_news = !self.is_synced() || snapshot.version > version || asks && snapshot.version == version;
-        if snapshot.term != self.term || !is_news {
+        let (hold, version) = (following.hold, self.roster.version());
+        if !self.is_news(snapshot.term, snapshot.version) {
             return Err(WatchError::Stale("snapshot"));
         }
         self.roster.replace(snapshot);

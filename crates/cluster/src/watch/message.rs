@@ -310,9 +310,13 @@ impl Message {
         }
     }
 
-    /// Whether it is worth compressing: a roster goes to a thousand, and is told to each that starts.
-    pub fn is_large(&self) -> bool {
-        matches!(self, Message::Snapshot(snapshot) if snapshot.members.len() > LARGE)
+    /// The roster, if it is one that is worth compressing, and that whoever knows it should not have to read: it goes to a
+    /// thousand, and is told to each that starts.
+    pub fn large_roster(&self) -> Option<&Snapshot> {
+        match self {
+            Message::Snapshot(snapshot) if snapshot.members.len() > LARGE => Some(snapshot),
+            _ => None,
+        }
     }
 
     /// The dict that travels.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use celeriac_broker::{Delivery, Error};
-use celeriac_cluster::watch::message::{Key, Message};
+use celeriac_cluster::watch::message::{Key, Message, NodeId};
 use celeriac_cluster::watch::{Action, Config, Input, Time, Watch, WatchError};
 use celeriac_protocol::codec::Accept;
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use super::ears::{Ears, Heard};
 use super::outbox::{self, Outbox, Outcome, Outgoing};
 use super::{Election, Machine, SHORTEST, is_refused, random_node, told};
 use crate::consumer::{Consumer, lock};
+use crate::pidbox::roster_of;
 use crate::wall::now;
 
 /// The most bytes of a message: a roster of 20,000 members has fewer.
@@ -176,6 +177,11 @@ impl Driver {
         if size > MAX_BODY {
             return self.ignored(None, &format!("a message of {size} bytes"));
         }
+        if roster_of(&delivery.message.headers)
+            .is_some_and(|(node, term, version)| !self.reads(node, term, version))
+        {
+            return self.consumer.chatter.received("snapshot");
+        }
         let body = delivery.message.decode(&Accept::default()).map_err(|error| error.to_string());
         match body.and_then(|body| Message::read(&body).map_err(|error| error.to_string())) {
             Ok(message) => {
@@ -183,6 +189,13 @@ impl Driver {
                 self.handle(Input::Message(&message));
             }
             Err(error) => self.ignored(None, &error),
+        }
+    }
+
+    fn reads(&self, node: NodeId, term: u64, version: u64) -> bool {
+        match &*lock(&self.consumer.cluster.machine) {
+            Some(Machine::Watch(watch)) => watch.reads(node, term, version),
+            _ => false,
         }
     }
 
