@@ -1,37 +1,25 @@
 //! A child: a process that runs tasks.
 
+mod packets;
+
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use celeriac_protocol::Value;
-use rustix::buffer::spare_capacity;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    recv, sendmsg, socketpair,
-};
 use rustix::process::{Signal, pidfd_send_signal};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::marshal::{Writer, loads};
 use super::message::{parts, unsigned};
 use super::page::{Page, Running};
-use super::ready::watched;
 use super::{HostError, Job, Message};
 
-/// What Python reads at once.
-const PACKET: usize = 64 << 10;
+use packets::{PACKET, Packets, RIGHTS};
 
 /// What is around the jobs of a packet: two tuples and the kind.
 const AROUND: usize = 18;
-
-/// Bodies beside a packet; Linux would carry 253, and each takes a descriptor here and there.
-const BESIDE: usize = 32;
 
 /// How a coroutine is cancelled.
 #[derive(Debug, Clone, Copy)]
@@ -53,43 +41,28 @@ pub struct Child {
     index: u32,
     pid: i32,
     pidfd: OwnedFd,
-    socket: AsyncFd<OwnedFd>,
-    theirs: OwnedFd,
+    packets: Packets,
     page: Page,
-    /// Where its packets are read into.
-    inbox: Mutex<Vec<u8>>,
 }
 
 /// A child that the zygote has still to fork.
 pub struct Nascent {
-    ours: OwnedFd,
-    theirs: OwnedFd,
+    packets: Packets,
     page: Page,
 }
 
 impl Nascent {
     pub fn new() -> io::Result<Self> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        Ok(Nascent { ours, theirs, page: Page::new()? })
+        Ok(Nascent { packets: Packets::new()?, page: Page::new()? })
     }
 
     /// What the zygote needs of it.
     pub fn handed(&self) -> [BorrowedFd<'_>; 2] {
-        [self.theirs.as_fd(), self.page.as_fd()]
+        [self.packets.theirs(), self.page.as_fd()]
     }
 
-    pub fn born(self, index: u32, pid: i32, pidfd: OwnedFd) -> io::Result<Child> {
-        let Nascent { ours, theirs, page } = self;
-        Ok(Child {
-            index,
-            pid,
-            pidfd,
-            socket: watched(ours, Interest::READABLE | Interest::WRITABLE)?,
-            theirs,
-            page,
-            inbox: Mutex::default(),
-        })
+    pub fn born(self, index: u32, pid: i32, pidfd: OwnedFd) -> Child {
+        Child { index, pid, pidfd, packets: self.packets, page: self.page }
     }
 }
 
@@ -129,8 +102,7 @@ impl Child {
     /// # Errors
     /// [`HostError::Io`], when the runtime ends.
     pub async fn writable(&self) -> Result<(), HostError> {
-        self.socket.writable().await?.retain_ready();
-        Ok(())
+        Ok(self.packets.writable().await?)
     }
 
     /// The next message. It does not come to an end when the child does. Dropping the future loses nothing.
@@ -138,8 +110,7 @@ impl Child {
     /// # Errors
     /// [`HostError::Marshal`], [`HostError::Unexpected`]: that message is lost. [`HostError::Io`].
     pub async fn recv(&self) -> Result<Message, HostError> {
-        let read = |socket: &OwnedFd| Ok(Message::read(&self.inbox(socket)?));
-        self.socket.async_io(Interest::READABLE, read).await?
+        self.packets.recv(Message::read).await?
     }
 
     /// A message that is there already; what a child that has ended had still said.
@@ -147,11 +118,7 @@ impl Child {
     /// # Errors
     /// As [`recv`](Child::recv).
     pub fn try_recv(&self) -> Result<Option<Message>, HostError> {
-        match self.inbox(self.socket.get_ref()) {
-            Ok(packet) => Message::read(&packet).map(Some),
-            Err(Errno::AGAIN) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        self.packets.try_recv(Message::read)?.transpose()
     }
 
     /// Takes the jobs back that the child has not taken: their tokens, in order. Whatever it has taken it runs, or has
@@ -161,13 +128,7 @@ impl Child {
     /// [`HostError::Io`].
     pub fn take_back(&self) -> Result<Vec<u64>, HostError> {
         let (mut tokens, mut others) = (Vec::new(), Vec::new());
-        loop {
-            let mut packet = Vec::new();
-            match receive(&self.theirs, &mut packet) {
-                Ok(()) => {}
-                Err(Errno::AGAIN) => break,
-                Err(error) => return Err(error.into()),
-            }
+        while let Some(packet) = self.packets.take_back(<[u8]>::to_vec)? {
             let message = loads(&packet)?;
             match parts(&message) {
                 Some(("run", [Value::List(jobs)])) => tokens.extend(jobs.iter().filter_map(token)),
@@ -175,7 +136,7 @@ impl Child {
             }
         }
         for packet in others {
-            self.send_raw(&packet, &[])?; // there is room again
+            self.packets.send(&packet, &[])?; // there is room again
         }
         Ok(tokens)
     }
@@ -249,7 +210,7 @@ impl Child {
         let (mut count, mut frames, mut beside) = (0, Vec::new(), Vec::new());
         for job in jobs {
             let fits = job.frame().and_then(|(frame, body)| {
-                let fits = AROUND + frames.len() + frame.len() <= PACKET && beside.len() < BESIDE;
+                let fits = AROUND + frames.len() + frame.len() <= PACKET && beside.len() < RIGHTS;
                 if fits { Ok((frame, body)) } else { Err(HostError::TooLarge(job.token)) }
             });
             match fits {
@@ -266,30 +227,12 @@ impl Child {
         writer.tuple(2).str("run").tuple(count).raw(&frames);
         let memory = beside.into_iter().map(memory).collect::<io::Result<Vec<_>>>()?;
         let fds: Vec<_> = memory.iter().map(AsFd::as_fd).collect();
-        Ok(if self.send_raw(&writer.finish()?, &fds)? { count } else { 0 })
+        Ok(if self.packets.send(&writer.finish()?, &fds)? { count } else { 0 })
     }
 
     fn say(&self, message: &mut Writer) -> Result<(), HostError> {
         let packet = std::mem::take(message).finish()?;
-        if self.send_raw(&packet, &[])? { Ok(()) } else { Err(HostError::Busy) }
-    }
-
-    /// Sends a packet; false if the socket is full.
-    fn send_raw(&self, packet: &[u8], fds: &[BorrowedFd<'_>]) -> Result<bool, HostError> {
-        let once = |socket: &OwnedFd| match send(socket, packet, fds) {
-            // Of the kernel's other bounds it tells nobody when there is room again.
-            Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => Err(io::ErrorKind::WouldBlock.into()),
-            other => Ok(other?),
-        };
-        let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        match once(self.socket.get_ref()) {
-            // Once more, so that `writable` knows.
-            Err(error) if full(&error) => match self.socket.try_io(Interest::WRITABLE, once) {
-                Err(error) if full(&error) => Ok(false),
-                other => Ok(other.map(|()| true)?),
-            },
-            other => Ok(other.map(|()| true)?),
-        }
+        if self.packets.send(&packet, &[])? { Ok(()) } else { Err(HostError::Busy) }
     }
 
     fn signal_process(&self, signal: Signal) -> Result<(), HostError> {
@@ -298,31 +241,6 @@ impl Child {
             other => Ok(other?),
         }
     }
-
-    fn inbox(&self, socket: &OwnedFd) -> Result<MutexGuard<'_, Vec<u8>>, Errno> {
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        receive(socket, &mut inbox)?;
-        Ok(inbox)
-    }
-}
-
-/// A packet, in place of what was in the buffer.
-fn receive(socket: &OwnedFd, buffer: &mut Vec<u8>) -> Result<(), Errno> {
-    buffer.clear();
-    buffer.reserve(PACKET);
-    // Without room for descriptors the kernel closes those that come.
-    recv(socket, spare_capacity(buffer), RecvFlags::DONTWAIT)?;
-    Ok(())
-}
-
-fn send(socket: &OwnedFd, packet: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BESIDE))];
-    let mut rights = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !rights.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(Errno::INVAL);
-    }
-    sendmsg(socket, &[IoSlice::new(packet)], &mut rights, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
-    Ok(())
 }
 
 /// A descriptor of these bytes.

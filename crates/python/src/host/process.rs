@@ -1,4 +1,7 @@
 //! An interpreter as a process that cannot outlive us.
+//!
+//! We are no subreaper: descriptors tell when a process that is not our child has ended, while every process that a task
+//! has left behind would become a zombie of ours, which nobody can tell from the children of others in this program.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -36,6 +39,11 @@ impl Process {
         let child = spawned.await.map_err(|_| io::ErrorKind::BrokenPipe)??;
         let pidfd = watched(child.0.id() as i32)?;
         Ok(Process { child, pidfd })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.0.id()
     }
 
     /// Returns when it has ended.

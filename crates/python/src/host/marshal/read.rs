@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
             if kind == code::END {
                 return Ok(Value::Map(entries.into_iter().collect::<Map>()));
             }
-            let key = key(self.value_of(kind, 0)?)?;
+            let key = key(self.value_of(kind, depth)?)?;
             entries.push((key, self.value(depth)?));
         }
     }

@@ -1,0 +1,111 @@
+//! A socket of packets, of which we keep both ends.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    recv, sendmsg, socketpair,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::host::ready::watched;
+
+/// What Python reads at once.
+pub const PACKET: usize = 64 << 10;
+
+/// Descriptors with a packet; Linux would carry 253, and each takes one here and there.
+pub const RIGHTS: usize = 32;
+
+/// Our end, and the child's.
+#[derive(Debug)]
+pub struct Packets {
+    ours: AsyncFd<OwnedFd>,
+    theirs: OwnedFd,
+    inbox: Mutex<Vec<u8>>,
+}
+
+impl Packets {
+    pub fn new() -> io::Result<Self> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let ours = watched(ours, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Packets { ours, theirs, inbox: Mutex::default() })
+    }
+
+    /// The child's end.
+    pub fn theirs(&self) -> BorrowedFd<'_> {
+        self.theirs.as_fd()
+    }
+
+    /// Sends a packet without waiting; false if the socket is full.
+    pub fn send(&self, packet: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
+        let once = |socket: &OwnedFd| match send(socket, packet, fds) {
+            // Of the kernel's other bounds it tells nobody when there is room again.
+            Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => Err(io::ErrorKind::WouldBlock.into()),
+            other => Ok(other?),
+        };
+        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let sent = match once(self.ours.get_ref()) {
+            // Once more, so that `writable` knows.
+            Err(error) if is_full(&error) => self.ours.try_io(Interest::WRITABLE, once),
+            other => other,
+        };
+        match sent {
+            Err(error) if is_full(&error) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Returns when there is room for a packet.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.ours.writable().await?.retain_ready();
+        Ok(())
+    }
+
+    /// Reads the next packet.
+    pub async fn recv<T>(&self, read: impl Fn(&[u8]) -> T) -> io::Result<T> {
+        self.ours.async_io(Interest::READABLE, |socket| self.read(socket, &read)).await
+    }
+
+    /// Reads a packet that is there already.
+    pub fn try_recv<T>(&self, read: impl Fn(&[u8]) -> T) -> io::Result<Option<T>> {
+        present(self.read(self.ours.get_ref(), read))
+    }
+
+    /// Reads a packet that the child has not taken.
+    pub fn take_back<T>(&self, read: impl Fn(&[u8]) -> T) -> io::Result<Option<T>> {
+        present(self.read(&self.theirs, read))
+    }
+
+    fn read<T>(&self, socket: &OwnedFd, read: impl Fn(&[u8]) -> T) -> io::Result<T> {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.clear();
+        inbox.reserve(PACKET);
+        // Without room for descriptors the kernel closes those that come.
+        recv(socket, spare_capacity(&mut inbox), RecvFlags::DONTWAIT)?;
+        Ok(read(&inbox))
+    }
+}
+
+fn present<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn send(socket: &OwnedFd, packet: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(RIGHTS))];
+    let mut rights = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !rights.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::INVAL);
+    }
+    sendmsg(socket, &[IoSlice::new(packet)], &mut rights, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+    Ok(())
+}
