@@ -9,6 +9,7 @@ from celery import signals
 from celery.app.defaults import DEFAULTS, SETTING_KEYS
 from celery.app.utils import HIDDEN_SETTINGS
 from celery.worker.control import Panel
+from kombu.serialization import prepare_accept_content
 
 from .options import POOLS
 from .plain import plain
@@ -67,6 +68,8 @@ def worker_facts(worker):
                                          "asyncio": (1, worker.concurrency)}.get(facts["pool"], (worker.concurrency, 1))
     facts["custom_logging"] = bool(worker._custom_logging)
     facts["app"] = worker.app.main or "__main__"
+    # The app may have registered serializers of its own, whose names mean nothing to the parent.
+    facts["accept"] = sorted(prepare_accept_content(worker.app.conf.accept_content))
     return facts
 
 

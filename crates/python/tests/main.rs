@@ -1,2 +1,4 @@
 //! Real Python processes with real Celery.
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod report;

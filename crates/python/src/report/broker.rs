@@ -1,0 +1,125 @@
+//! The broker as kombu resolved it, as a URL with parameters.
+
+use std::fmt;
+
+use super::{Fields, ReportError};
+
+/// Where a broker is. Its URLs carry passwords, which `Debug` does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// Its URL, with everything else as parameters: `heartbeat`, `connection_timeout`, those of TLS.
+    pub url: String,
+    /// Others to go to when this one is not there, in order.
+    pub alternatives: Vec<String>,
+    /// What its settings ask for and this worker does not do, a line each.
+    pub unsupported: Vec<String>,
+}
+
+/// What the AMQP transport takes as a parameter, by its name in `broker_use_ssl`.
+const TLS: [(&str, &str); 4] = [
+    ("ca_certs", "cacertfile"),
+    ("certfile", "certfile"),
+    ("keyfile", "keyfile"),
+    ("server_hostname", "server_name_indication"),
+];
+
+impl Broker {
+    pub(super) fn read(connection: &Fields<'_>, conf: &Fields<'_>) -> Result<Self, ReportError> {
+        let url = connection.text("url").ok_or_else(|| connection.wrong("url", "there is none"))?;
+        let scheme = url.split(':').next().unwrap_or_default();
+        let mut unsupported = Vec::new();
+        let parameters = match scheme {
+            "amqp" | "amqps" | "pyamqp" | "librabbitmq" => amqp(connection, conf, &mut unsupported)?,
+            _ => Parameters::default(),
+        };
+        let complete = |url: &str| parameters.complete(url);
+        let others = connection.texts("urls").into_iter().skip(1);
+        Ok(Broker {
+            alternatives: others.map(|url| complete(&url)).collect(),
+            url: complete(&url),
+            unsupported,
+        })
+    }
+
+    /// All URLs, the first first.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.url).chain(&self.alternatives).map(String::as_str)
+    }
+}
+
+fn amqp(
+    connection: &Fields<'_>,
+    conf: &Fields<'_>,
+    unsupported: &mut Vec<String>,
+) -> Result<Parameters, ReportError> {
+    let mut parameters = Parameters { tls: connection.truth("ssl"), pairs: Vec::new() };
+    // Celery's worker has the setting's heartbeat unless the URL has one of its own.
+    let own = connection.seconds("heartbeat")?.filter(|heartbeat| !heartbeat.is_zero());
+    let heartbeat = own.map_or_else(|| conf.seconds("broker_heartbeat"), |own| Ok(Some(own)))?;
+    parameters.add("heartbeat", heartbeat.unwrap_or_default().as_secs());
+    if let Some(timeout) = connection.seconds("connect_timeout")?.filter(|timeout| !timeout.is_zero()) {
+        parameters.add("connection_timeout", timeout.as_millis());
+    }
+    if let Some(method) =
+        connection.text("login_method").filter(|method| !["PLAIN", "AMQPLAIN"].contains(&&**method))
+    {
+        unsupported.push(format!("broker_login_method = {method}: there is PLAIN"));
+    }
+    if connection.value("ssl").as_map().is_some() {
+        let ssl = connection.part("ssl")?;
+        for (name, parameter) in TLS {
+            if let Some(text) = ssl.text(name) {
+                parameters.add(parameter, text);
+            }
+        }
+        // `ssl.CERT_NONE`.
+        if ssl.value("cert_reqs").as_i64() == Some(0) {
+            parameters.add("verify", "verify_none");
+        }
+        for name in ["ciphers", "ssl_version"] {
+            if ssl.truth(name) {
+                unsupported.push(format!("broker_use_ssl: {name} is chosen by rustls"));
+            }
+        }
+    }
+    Ok(parameters)
+}
+
+#[derive(Default)]
+struct Parameters {
+    tls: bool,
+    pairs: Vec<(&'static str, String)>,
+}
+
+impl Parameters {
+    fn add(&mut self, name: &'static str, value: impl ToString) {
+        self.pairs.push((name, value.to_string()));
+    }
+
+    fn complete(&self, url: &str) -> String {
+        let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
+        let scheme = if self.tls { "amqps" } else { scheme };
+        // kombu has read these already.
+        let rest = if self.pairs.is_empty() { rest } else { rest.split('?').next().unwrap_or(rest) };
+        let pairs = self.pairs.iter().map(|(name, value)| format!("{name}={}", escape(value)));
+        let pairs = pairs.collect::<Vec<_>>().join("&");
+        let mark = if pairs.is_empty() { "" } else { "?" };
+        format!("{scheme}:{rest}{mark}{pairs}")
+    }
+}
+
+fn escape(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&celeriac_broker::url::sanitize(&self.url, "**"))
+    }
+}
