@@ -27,7 +27,8 @@ use celeriac_protocol::{Map, Value};
 
 pub use self::commands::AddConsumer;
 #[cfg(feature = "cli")]
-pub(crate) use self::commands::purge;
+#[doc(hidden)]
+pub use self::commands::purge;
 pub use self::inspect::Inspect;
 #[cfg(feature = "cli")]
 pub(crate) use self::inspect::by_node;

@@ -5,17 +5,20 @@ use std::io::{self, IsTerminal, Write};
 
 /// Standard output, plain or in colours.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Console {
+pub struct Console {
+    /// Whether there are colours.
     pub colours: bool,
+    /// Whether only what was asked for is shown.
     pub quiet: bool,
 }
 
 /// Whether colours are wanted at all.
-pub(super) fn colours_allowed(no_color: bool) -> bool {
+pub fn colours_allowed(no_color: bool) -> bool {
     !no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 impl Console {
+    /// Colours are for terminals that have not said no.
     pub fn new(no_color: bool, quiet: bool) -> Self {
         Console { colours: colours_allowed(no_color) && io::stdout().is_terminal(), quiet }
     }
@@ -54,6 +57,6 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
 }
 
 /// `1 queue`, `2 queues` (`celery/utils/text.py`, `pluralize`).
-pub(super) fn plural(count: u64, noun: &str) -> String {
+pub fn plural(count: u64, noun: &str) -> String {
     if count > 1 { format!("{noun}s") } else { noun.to_owned() }
 }

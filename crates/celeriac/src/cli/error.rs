@@ -3,7 +3,7 @@ use std::path::Path;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     /// The command line makes no sense; nothing was done.
     #[error("{0}")]
     Usage(String),
@@ -21,13 +21,28 @@ pub(super) enum Error {
     Result(#[from] crate::ResultError),
     /// A live worker has the pidfile; nothing was done.
     #[error("Pidfile ({path}) already exists.\nSeems we're already running? (pid: {pid})")]
-    PidLocked { path: String, pid: i32 },
+    PidLocked {
+        /// The pidfile.
+        path: String,
+        /// Who has it.
+        pid: i32,
+    },
     /// A file cannot be used.
     #[error("{path}: {error}")]
-    File { path: String, error: io::Error },
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
     /// The system refused something.
     #[error("{what}: {error}")]
-    System { what: &'static str, error: io::Error },
+    System {
+        /// What was asked of it.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
     /// No worker answered.
     #[error("No nodes replied within time constraint")]
     NoNodes,
@@ -40,10 +55,12 @@ pub(super) enum Error {
 }
 
 impl Error {
+    /// A file cannot be used.
     pub fn file(path: &Path, error: io::Error) -> Self {
         Error::File { path: path.display().to_string(), error }
     }
 
+    /// The system refused something.
     pub fn system(what: &'static str, error: io::Error) -> Self {
         Error::System { what, error }
     }

@@ -2,20 +2,50 @@ use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 
 /// The target of errors that are critical: tracing has no such level.
-pub(super) const CRITICAL: &str = "celeriac::critical";
+pub const CRITICAL: &str = "celeriac::critical";
 
 /// How grave a line of the log is, by Python's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub enum Level {
+    /// 10.
     Debug,
+    /// 20.
     Info,
+    /// 30.
     Warning,
+    /// 40.
     Error,
+    /// 50.
     Critical,
 }
 
 impl Level {
+    /// The level of one of Python's numbers.
+    pub fn from_number(number: i64) -> Self {
+        match number {
+            ..20 => Level::Debug,
+            20..30 => Level::Info,
+            30..40 => Level::Warning,
+            40..50 => Level::Error,
+            50.. => Level::Critical,
+        }
+    }
+
+    /// Python's number.
+    pub fn number(self) -> i64 {
+        match self {
+            Level::Debug => 10,
+            Level::Info => 20,
+            Level::Warning => 30,
+            Level::Error => 40,
+            Level::Critical => 50,
+        }
+    }
+
     /// The level of a name, in any case.
+    ///
+    /// # Errors
+    /// When there is none.
     pub fn parse(name: &str) -> Result<Self, String> {
         Ok(match name.to_ascii_uppercase().as_str() {
             "DEBUG" => Level::Debug,
@@ -27,6 +57,7 @@ impl Level {
         })
     }
 
+    /// Python's name.
     pub fn name(self) -> &'static str {
         match self {
             Level::Debug => "DEBUG",

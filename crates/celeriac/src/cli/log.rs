@@ -11,25 +11,29 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use super::console::clean;
+use super::format::{Format, Record as Entry};
 use super::level::Level;
 
 /// Writes events, each as one write; spans are not shown.
-pub(super) struct Log {
+pub struct Log {
     level: Level,
+    format: Format,
     colour: bool,
     /// Standard error, unless there is a file.
     file: Option<File>,
 }
 
 impl Log {
-    pub fn new(level: Level, colour: bool, file: Option<File>) -> Self {
-        Log { level, colour, file }
+    /// For lines of this level and graver.
+    pub fn new(level: Level, format: Format, colour: bool, file: Option<File>) -> Self {
+        Log { level, format, colour, file }
     }
 
     /// Writes one line now, whatever its level.
     pub fn write(&self, level: Level, message: &str) {
         let colour = level.colour().filter(|_| self.colour);
-        let line = line(level, &Local::now(), message, colour);
+        let line = line(&self.format, level, &Local::now(), message, colour);
         // Who cannot log cannot log that either.
         let _ = match &self.file {
             Some(file) => (&mut &*file).write_all(line.as_bytes()),
@@ -39,26 +43,23 @@ impl Log {
 }
 
 /// One line of the log (`worker_log_format`).
-fn line(level: Level, time: &DateTime<Local>, message: &str, colour: Option<&str>) -> String {
+fn line(
+    format: &Format,
+    level: Level,
+    time: &DateTime<Local>,
+    message: &str,
+    colour: Option<&str>,
+) -> String {
     let mut line = String::with_capacity(message.len() + 64);
     line.push_str(colour.unwrap_or_default());
-    line.push('[');
-    push_second(&mut line, time);
-    let _ = write!(line, ",{:03}: {}/MainProcess] ", time.timestamp_subsec_millis().min(999), level.name());
     // A task's name or error may carry what would drive a terminal.
-    for c in message.chars() {
-        if c.is_control() && c != '\n' && c != '\t' {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
+    format.write(&mut line, &Entry { level, time, message: &clean(message) });
     line.push_str(if colour.is_some() { "\x1b[0m\n" } else { "\n" });
     line
 }
 
 /// Appends date and time; a second is formatted once, not for each line.
-fn push_second(line: &mut String, time: &DateTime<Local>) {
+pub(super) fn push_second(line: &mut String, time: &DateTime<Local>) {
     thread_local! {
         static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
     }
@@ -125,7 +126,7 @@ mod tests {
     fn at_noon(level: Level, message: &str, colour: Option<&str>) -> String {
         let time =
             Local.with_ymd_and_hms(2026, 11, 21, 12, 0, 0).unwrap() + chrono::Duration::milliseconds(7);
-        line(level, &time, message, colour)
+        line(&Format::default(), level, &time, message, colour)
     }
 
     #[test]
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn what_is_below_the_level_is_not_written() {
         let dir = std::env::temp_dir().join(format!("celeriac-log-{}", std::process::id()));
-        let log = Log::new(Level::Info, false, Some(File::create(&dir).unwrap()));
+        let log = Log::new(Level::Info, Format::default(), false, Some(File::create(&dir).unwrap()));
         tracing::subscriber::with_default(log, || {
             tracing::debug!("no");
             assert!(tracing::enabled!(tracing::Level::INFO) && !tracing::enabled!(tracing::Level::DEBUG));

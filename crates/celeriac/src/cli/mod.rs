@@ -41,6 +41,7 @@ mod console;
 mod dump;
 mod error;
 mod events;
+mod format;
 mod json;
 mod level;
 mod list;
@@ -49,6 +50,7 @@ mod node;
 mod overrides;
 mod pidfile;
 mod pretty;
+mod process;
 mod purge;
 mod remote;
 mod result;
@@ -59,6 +61,23 @@ mod signals;
 mod unsupported;
 mod values;
 mod worker;
+
+/// What the command `celeriac` has in common with a program of one's own.
+#[doc(hidden)]
+pub mod parts {
+    pub use super::console::{Console, colours_allowed, plural};
+    pub use super::error::Error;
+    pub use super::format::Format;
+    pub use super::level::{CRITICAL, Level};
+    pub use super::log::Log;
+    pub use super::node::file_name;
+    pub use super::overrides::revokes;
+    pub use super::pidfile::Pidfile;
+    pub use super::process::{Signals, restart, say, start_log};
+    pub use super::signals::Ending;
+    pub use super::values::umask;
+    pub use crate::control::purge;
+}
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -17,7 +17,7 @@ pub(super) fn node_name(text: &str, host: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// When a letter behind `%` means nothing.
-pub(super) fn file_name(text: &str, node: &str) -> Result<String, String> {
+pub fn file_name(text: &str, node: &str) -> Result<String, String> {
     let (name, host) = node.split_once('@').unwrap_or(("celery", node));
     expand(text, host, name, Some(node))
 }

@@ -93,13 +93,7 @@ pub(super) fn node(mut settings: Settings, options: &Worker) -> Result<Settings,
     let statedb = options.node.statedb.as_deref();
     let statedb = statedb.map(|name| node::file_name(name, &settings.hostname)).transpose();
     settings.statedb = statedb.map_err(Error::Usage)?.map(Into::into);
-    settings.revokes_max = number("CELERY_WORKER_REVOKES_MAX")?.unwrap_or(settings.revokes_max);
-    let seconds: Option<f64> = number("CELERY_WORKER_REVOKE_EXPIRES")?;
-    let expires = seconds.map(|seconds| {
-        let wrong = |_| Error::Usage(format!("CELERY_WORKER_REVOKE_EXPIRES: {seconds} is no time"));
-        Duration::try_from_secs_f64(seconds).map_err(wrong)
-    });
-    settings.revoke_expires = expires.transpose()?.unwrap_or(settings.revoke_expires);
+    revokes(&mut settings)?;
     if let Some(queues) = &options.queue.queues {
         settings.consume_from.clone_from(&queues.0);
     }
@@ -111,6 +105,21 @@ pub(super) fn node(mut settings: Settings, options: &Worker) -> Result<Settings,
         return Err(Error::Usage("there is no queue left to consume".to_owned()));
     }
     Ok(settings)
+}
+
+/// How many revokes are remembered and for how long, as the environment says.
+///
+/// # Errors
+/// [`Error::Usage`] when a variable's value means nothing.
+pub fn revokes(settings: &mut Settings) -> Result<(), Error> {
+    settings.revokes_max = number("CELERY_WORKER_REVOKES_MAX")?.unwrap_or(settings.revokes_max);
+    let seconds: Option<f64> = number("CELERY_WORKER_REVOKE_EXPIRES")?;
+    let expires = seconds.map(|seconds| {
+        let wrong = |_| Error::Usage(format!("CELERY_WORKER_REVOKE_EXPIRES: {seconds} is no time"));
+        Duration::try_from_secs_f64(seconds).map_err(wrong)
+    });
+    settings.revoke_expires = expires.transpose()?.unwrap_or(settings.revoke_expires);
+    Ok(())
 }
 
 /// The number in a variable of the environment (`celery/worker/state.py`).

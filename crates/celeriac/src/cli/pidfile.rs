@@ -11,7 +11,7 @@ use super::Error;
 
 /// A file with our process id, removed at drop.
 #[derive(Debug)]
-pub(super) struct Pidfile(PathBuf);
+pub struct Pidfile(PathBuf);
 
 impl Pidfile {
     /// Makes the file; one that names no live process is replaced.

@@ -21,10 +21,12 @@ pub(super) enum Signal {
 
 /// How far a worker's end has come, and its exit code so far.
 #[derive(Debug, Default)]
-pub(super) struct Ending {
+pub struct Ending {
     asked: Shutdown,
     interrupted: bool,
+    /// The exit code.
     pub code: u8,
+    /// Whether the process starts anew.
     pub restart: bool,
 }
 
@@ -45,7 +47,7 @@ impl Ending {
     }
 
     /// Takes a signal in.
-    pub fn signal(&mut self, signal: Signal) -> Answer {
+    pub(super) fn signal(&mut self, signal: Signal) -> Answer {
         let ask = |say, shutdown| Answer { say, shutdown: Some(shutdown) };
         let answer = match (signal, self.asked) {
             (Signal::Hangup, _) => {

@@ -103,7 +103,10 @@ pub(super) fn autoscale(text: &str) -> Result<Autoscale, String> {
 }
 
 /// Octal when it starts with 0 (`celery/platforms.py`, `DaemonContext`).
-pub(super) fn umask(text: &str) -> Result<u32, String> {
+///
+/// # Errors
+/// When it is no file mode.
+pub fn umask(text: &str) -> Result<u32, String> {
     let base = if text.starts_with('0') { 8 } else { 10 };
     u32::from_str_radix(text, base)
         .ok()

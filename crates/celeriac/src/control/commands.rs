@@ -168,7 +168,7 @@ pub(super) fn texts(items: impl IntoIterator<Item = impl Into<String>>) -> Vec<V
 }
 
 /// Deletes what waits in the queues, and says how much it was; a queue that does not exist has nothing.
-pub(crate) async fn purge(
+pub async fn purge(
     connection: &dyn Connection,
     queues: impl IntoIterator<Item = impl AsRef<str>>,
 ) -> Result<u64, Error> {

@@ -1,0 +1,137 @@
+//! What is around a worker in its process, whoever runs the tasks: the log, signals, the start anew.
+
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use celeriac_worker::{Counters, ShutdownHandle, WorkerError};
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+use super::console::colours_allowed;
+use super::error::Error;
+use super::format::Format;
+use super::level::{CRITICAL, Level};
+use super::log::Log;
+use super::signals::{Ending, Signal};
+
+/// The signals that mean something to a worker.
+pub struct Signals {
+    terminate: Stream,
+    interrupt: Stream,
+    quit: Stream,
+    /// Not on a terminal: closing the window must end the worker, not move it to the background.
+    hangup: Option<Stream>,
+    report: Stream,
+}
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(|error| Error::system("cannot listen to signals", error));
+        let hangup = (!std::io::stdout().is_terminal()).then(|| listen(SignalKind::hangup())).transpose()?;
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            quit: listen(SignalKind::quit())?,
+            hangup,
+            report: listen(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Has a worker run to its end, which signals may bring about.
+    pub async fn supervise(
+        self,
+        work: impl Future<Output = Result<(), WorkerError>>,
+        shutdown: &ShutdownHandle,
+        counters: &Counters,
+    ) -> Ending {
+        let mut ending = Ending::default();
+        tokio::select! {
+            ended = work => if let Err(error) = ended {
+                tracing::error!(target: CRITICAL, "Unrecoverable error: {error}");
+                ending.fail();
+            },
+            () = self.obey(&mut ending, shutdown, counters) => {}
+        }
+        ending
+    }
+
+    /// Passes signals on to the worker; returns when one says to leave everything and go.
+    async fn obey(mut self, ending: &mut Ending, shutdown: &ShutdownHandle, counters: &Counters) {
+        loop {
+            let signal = tokio::select! {
+                Some(()) = self.terminate.recv() => Signal::Terminate,
+                Some(()) = self.interrupt.recv() => Signal::Interrupt,
+                Some(()) = self.quit.recv() => Signal::Quit,
+                Some(()) = next(&mut self.hangup) => Signal::Hangup,
+                Some(()) = self.report.recv() => {
+                    report(counters);
+                    continue;
+                }
+                else => std::future::pending().await,
+            };
+            let answer = ending.signal(signal);
+            for line in answer.say {
+                say(line);
+            }
+            match answer.shutdown {
+                Some(how) => shutdown.request(how),
+                None => return,
+            }
+        }
+    }
+}
+
+async fn next(stream: &mut Option<Stream>) -> Option<()> {
+    match stream {
+        Some(stream) => stream.recv().await,
+        None => None,
+    }
+}
+
+/// As Celery does: a line of its own, whatever stands on the terminal already (`^C`).
+pub fn say(line: &str) {
+    let _ = std::io::stdout().lock().write_all(format!("\n{line}\n").as_bytes());
+}
+
+fn report(counters: &Counters) {
+    let shown: Vec<_> = counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let line = format!("\nSince the start: {}\n", shown.join(", "));
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Has events written to the file, else to standard error. `colours` says whether there are any; by default on a
+/// terminal.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn start_log(
+    level: Level,
+    format: Format,
+    path: Option<String>,
+    colours: Option<bool>,
+) -> Result<(), Error> {
+    let open = |path: String| {
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.map_err(|error| Error::file(Path::new(&path), error))
+    };
+    let file = path.map(open).transpose()?;
+    let shown = || file.is_none() && colours_allowed(false) && std::io::stderr().is_terminal();
+    let colours = colours.unwrap_or_else(shown);
+    // A program that has set a subscriber of its own keeps it.
+    let _ = tracing::subscriber::set_global_default(Log::new(level, format, colours, file));
+    Ok(())
+}
+
+/// Replaces this process by a new one with the same command line; returns only when that fails.
+pub fn restart() -> Error {
+    let program =
+        std::env::current_exe().unwrap_or_else(|_| std::env::args_os().next().unwrap_or_default().into());
+    let error = Command::new(program).args(std::env::args_os().skip(1)).exec();
+    Error::system("cannot start the worker anew", error)
+}
