@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use celeriac_protocol::Value;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -64,8 +64,8 @@ impl Receiver {
             if let Some(message) = self.waiting()? {
                 return Ok(message);
             }
-            self.stream.readable().await?;
-            self.fill()?;
+            let Receiver { stream, inbox } = self;
+            stream.async_io(Interest::READABLE, || read(stream, inbox)).await.map_err(ended)?;
         }
     }
 
@@ -75,10 +75,13 @@ impl Receiver {
             if let Some(message) = self.waiting()? {
                 return Ok(Some(message));
             }
-            match self.fill() {
-                Ok(0) | Err(HostError::Gone) => return Ok(None),
-                Ok(_) => {}
-                Err(error) => return Err(error),
+            match read(&self.stream, &mut self.inbox) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => match ended(error) {
+                    HostError::Gone => return Ok(None),
+                    error => return Err(error),
+                },
             }
         }
     }
@@ -95,17 +98,23 @@ impl Receiver {
         self.inbox.drain(..4 + length);
         Ok(Some(message?))
     }
+}
 
-    /// Reads what has come; 0 if nothing has.
-    fn fill(&mut self) -> Result<usize, HostError> {
-        let mut buffer = [0; 16 << 10];
-        match rustix::net::recv(&*self.stream, &mut buffer, rustix::net::RecvFlags::DONTWAIT) {
-            Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) => Err(HostError::Gone),
-            Ok((_, read)) => {
-                self.inbox.extend_from_slice(&buffer[..read]);
-                Ok(read)
-            }
-            Err(error) => Err(error.into()),
+/// Reads what has come.
+fn read(stream: &UnixStream, inbox: &mut Vec<u8>) -> io::Result<()> {
+    let mut buffer = [0; 16 << 10];
+    match recv(stream, &mut buffer, RecvFlags::DONTWAIT)? {
+        (_, 0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        (_, read) => {
+            inbox.extend_from_slice(&buffer[..read]);
+            Ok(())
         }
+    }
+}
+
+fn ended(error: io::Error) -> HostError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => HostError::Gone,
+        _ => HostError::Io(error),
     }
 }
