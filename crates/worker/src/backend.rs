@@ -41,10 +41,8 @@ impl Backend for Tracer {
         tell_unregistered(message);
         let headers = &message.headers;
         let name = repr::value(&headers.task.as_str().into());
-        let told = [
-            ("uuid", headers.id.as_str().into()),
-            ("exception", format!("NotRegistered({name})").into()),
-        ];
+        let told =
+            [("uuid", headers.id.as_str().into()), ("exception", format!("NotRegistered({name})").into())];
         self.events.send("task-failed", Map::from_iter(told));
         if headers.ignore_result {
             return;

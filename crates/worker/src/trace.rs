@@ -114,7 +114,13 @@ impl Tracer {
     }
 
     /// Tells monitors and the result store that a task was revoked.
-    pub(crate) async fn announce_revoked(&self, facts: &Facts, reason: &str, signal: Option<i32>, expired: bool) {
+    pub(crate) async fn announce_revoked(
+        &self,
+        facts: &Facts,
+        reason: &str,
+        signal: Option<i32>,
+        expired: bool,
+    ) {
         self.events.task("task-revoked", facts, |fields| {
             fields.insert("terminated", signal.is_some());
             fields.insert("signum", signal.map_or(Value::Null, |signal| Value::Int(signal.into())));

@@ -7,6 +7,7 @@ mod control;
 mod events;
 mod faults;
 mod gossip;
+mod hosted;
 mod limits;
 mod log;
 mod mingle;

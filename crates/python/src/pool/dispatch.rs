@@ -4,6 +4,7 @@
 //! has always something to do, but no more than it is expected to do in [`AHEAD`]. A child that does not answer for as
 //! long runs something that has turned out to be long: what it has not taken is taken back, and others run it.
 
+mod child;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::child::{Child, Given, Timer, Timers};
 use super::pace::Paces;
 
 /// A job, by a number of its own.
@@ -65,35 +67,6 @@ pub struct Job {
     pub hard: Option<Duration>,
 }
 
-/// A job that was given to a child.
-struct Given {
-    child: Option<Id>,
-    expected: Option<Duration>,
-    job: Job,
-    /// What goes with it when it has ended.
-    timers: Vec<(Instant, Timer)>,
-}
-
-/// A child as the machine knows it.
-struct Child {
-    index: u32,
-    is_up: bool,
-    /// It gets nothing any more.
-    leaves: bool,
-    /// It runs something that is not short, as far as one can see, or takes nothing.
-    is_slow: bool,
-    /// There is a timer that looks whether it is.
-    is_watched: bool,
-    /// What it has not answered, in the order in which it runs it.
-    given: VecDeque<Token>,
-    /// How long that is expected to take.
-    expected: Duration,
-    /// How many jobs it has answered.
-    answered: u64,
-    /// When it last got something to do, or was heard of.
-    since: Instant,
-}
-
 /// What becomes of the jobs of a child that has ended; what it has not begun waits again.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ended {
@@ -110,22 +83,11 @@ pub struct Dispatch {
     waiting: VecDeque<Token>,
     jobs: HashMap<Token, Given>,
     children: BTreeMap<Id, Child>,
-    timers: BTreeSet<(Instant, Timer)>,
+    timers: Timers,
     paces: Paces,
     last: Id,
     /// When children may be started: not before the zygote is there, nor soon after one has failed to come up.
     starts: Option<Instant>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// Is this child slow?
-    Slow(Id),
-    Bound(Token, Bound),
-    /// It has not ended by itself.
-    Kill(Id),
-    /// It has not come up.
-    Alive(Id),
 }
 
 impl Dispatch {
@@ -137,7 +99,7 @@ impl Dispatch {
             waiting: VecDeque::new(),
             jobs: HashMap::new(),
             children: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::new(),
             paces: Paces::default(),
             last: 0,
             starts: Some(now),
@@ -195,7 +157,7 @@ impl Dispatch {
     /// A job has ended after `run`, or needs not be run; false for one that the child does not have.
     pub fn answered(&mut self, id: Id, token: Token, run: Option<Duration>, now: Instant) -> bool {
         let Some(child) = self.children.get_mut(&id) else { return false };
-        if !child.drop(token, &mut self.jobs, &mut self.timers) {
+        if !child.take(token, &mut self.jobs, &mut self.timers) {
             return false;
         }
         let Some(given) = self.jobs.remove(&token) else { return false };
@@ -213,17 +175,18 @@ impl Dispatch {
     pub fn taken_back(&mut self, id: Id, tokens: &[Token]) {
         let Some(child) = self.children.get_mut(&id) else { return };
         for token in tokens.iter().rev() {
-            if child.drop(*token, &mut self.jobs, &mut self.timers) {
+            if child.take(*token, &mut self.jobs, &mut self.timers) {
                 self.waiting.push_front(*token);
             }
         }
     }
 
     /// The same, of a child that takes nothing at the moment.
-    pub fn refused(&mut self, id: Id, tokens: &[Token]) {
+    pub fn refused(&mut self, id: Id, tokens: &[Token], now: Instant) {
         self.taken_back(id, tokens);
         if let Some(child) = self.children.get_mut(&id) {
-            child.is_slow = true;
+            child.is_blocked = true;
+            self.timers.insert((now + AHEAD, Timer::Unblock(id)));
         }
     }
 
@@ -241,12 +204,12 @@ impl Dispatch {
         let given: Vec<_> = child.given.iter().copied().collect();
         let (begun, rest) = given.split_at(began.min(given.len()));
         for token in rest.iter().rev() {
-            child.drop(*token, &mut self.jobs, &mut self.timers);
+            child.take(*token, &mut self.jobs, &mut self.timers);
             self.waiting.push_front(*token);
         }
         let mut ended = Ended::default();
         for token in begun {
-            child.drop(*token, &mut self.jobs, &mut self.timers);
+            child.take(*token, &mut self.jobs, &mut self.timers);
             self.jobs.remove(token);
             if Some(*token) == running { ended.lost = Some(*token) } else { ended.unheard.push(*token) }
         }
@@ -260,6 +223,16 @@ impl Dispatch {
     /// From now on children can be started, or cannot.
     pub fn can_start(&mut self, can: bool, now: Instant) {
         self.starts = can.then_some(now);
+    }
+
+    /// Whether a child is to end: what comes up late has missed that.
+    pub fn is_leaving(&self, id: Id) -> bool {
+        self.children.get(&id).is_none_or(|child| child.leaves)
+    }
+
+    /// Whether a task is known to be short.
+    pub fn is_short(&self, name: &str) -> bool {
+        self.paces.short(name).is_some()
     }
 
     /// A job is to be ended, as soon as it runs.
@@ -310,6 +283,10 @@ impl Dispatch {
                 let id = self.jobs.get(&token)?.child?;
                 Some(Action::Look(id, token, bound))
             }
+            Timer::Unblock(id) => {
+                self.children.get_mut(&id)?.is_blocked = false;
+                None
+            }
             Timer::Kill(id) => self.children.contains_key(&id).then_some(Action::Kill(id)),
             Timer::Alive(id) => {
                 let child = self.children.get(&id)?;
@@ -352,7 +329,8 @@ impl Dispatch {
             };
             let expected = self.paces.short(&given.job.name);
             let open = self.children.iter_mut().filter(|(_, child)| child.has_room(expected));
-            let Some((id, child)) = open.min_by_key(|(_, child)| (!child.given.is_empty(), child.expected)) else {
+            let Some((id, child)) = open.min_by_key(|(_, child)| (!child.given.is_empty(), child.expected))
+            else {
                 break;
             };
             let token = *token;
@@ -376,54 +354,5 @@ impl Dispatch {
         for (id, tokens) in packets {
             actions.extend(tokens.chunks(PACKET).map(|packet| Action::Send(id, packet.to_vec())));
         }
-    }
-}
-
-impl Child {
-    fn new(index: u32, now: Instant) -> Self {
-        Child {
-            index,
-            is_up: false,
-            leaves: false,
-            is_slow: false,
-            is_watched: false,
-            given: VecDeque::new(),
-            expected: Duration::ZERO,
-            answered: 0,
-            since: now,
-        }
-    }
-
-    /// Whether it takes a job that is expected to be short, or not.
-    fn has_room(&self, expected: Option<Duration>) -> bool {
-        let takes = self.is_up && !self.leaves;
-        let ahead = expected.is_some_and(|expected| !self.is_slow && self.expected + expected <= AHEAD);
-        takes && (self.given.is_empty() || ahead)
-    }
-
-    /// Has it looked at whether it is slow, while more than one job depends on that.
-    fn watch(&mut self, id: Id, timers: &mut BTreeSet<(Instant, Timer)>) {
-        if self.given.len() > 1 && !self.is_watched && !self.is_slow {
-            self.is_watched = timers.insert((self.since + AHEAD, Timer::Slow(id)));
-        }
-    }
-
-    /// Takes a job from it, and its timers; false when it does not have it.
-    fn drop(
-        &mut self,
-        token: Token,
-        jobs: &mut HashMap<Token, Given>,
-        timers: &mut BTreeSet<(Instant, Timer)>,
-    ) -> bool {
-        let Some(place) = self.given.iter().position(|given| *given == token) else { return false };
-        self.given.remove(place);
-        if let Some(given) = jobs.get_mut(&token) {
-            self.expected = self.expected.saturating_sub(given.expected.unwrap_or(AHEAD));
-            given.child = None;
-            for timer in given.timers.drain(..) {
-                timers.remove(&timer);
-            }
-        }
-        true
     }
 }

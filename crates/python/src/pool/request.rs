@@ -21,7 +21,10 @@ pub struct Packed {
 /// Why a message is not given to Python.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
-    /// The body is not accepted, or cannot be decompressed.
+    /// The body's type is not accepted (`accept_content`).
+    #[error("Refusing to deserialize untrusted content of type {0}")]
+    Refused(String),
+    /// The body cannot be decompressed.
     #[error(transparent)]
     Body(#[from] DecodeError),
     /// The headers are too large.
@@ -82,16 +85,15 @@ impl Packed {
 }
 
 /// The body as its serializer left it; of a type that is not accepted nothing is read.
-fn decompressed(body: &EncodedBody, accept: &Accept) -> Result<Bytes, DecodeError> {
+fn decompressed(body: &EncodedBody, accept: &Accept) -> Result<Bytes, PackError> {
     if !accept.allows(&body.content_type) {
-        let accepted = "accept_content".to_owned();
-        return Err(DecodeError::NotAccepted { content_type: body.content_type.clone(), accepted });
+        return Err(PackError::Refused(body.content_type.clone()));
     }
     match body.compression.as_deref() {
         None | Some("") => Ok(body.data.clone()),
         Some(name) => {
-            let compression =
-                Compression::from_name(name).ok_or_else(|| DecodeError::UnknownCompression(name.to_owned()))?;
+            let compression = Compression::from_name(name)
+                .ok_or_else(|| DecodeError::UnknownCompression(name.to_owned()))?;
             Ok(compression.decompress(&body.data, accept.max_size)?.into())
         }
     }

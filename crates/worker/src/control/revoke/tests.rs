@@ -68,7 +68,9 @@ async fn until(what: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(60), look).await.unwrap();
 }
 
-fn marking(store: &Arc<dyn ResultStore>) -> impl Fn(String) -> BoxFuture<'static, Result<(), String>> + use<> {
+fn marking(
+    store: &Arc<dyn ResultStore>,
+) -> impl Fn(String) -> BoxFuture<'static, Result<(), String>> + use<> {
     let store = store.clone();
     move |id| {
         let store = store.clone();

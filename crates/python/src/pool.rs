@@ -1,0 +1,276 @@
+//! The pool: requests run in Python children, which are watched and replaced.
+//!
+//! [`dispatch`] decides which child runs what, without I/O; `drive` carries that out (`send`, `bounds`) and hears the children; `settle`
+//! does what an answer asks for; `home` has the zygote and its service; `undone` has the service store what no child
+//! could.
+
+mod bounds;
+mod dispatch;
+mod drive;
+mod home;
+mod pace;
+mod request;
+mod send;
+mod settle;
+mod undone;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use celeriac_protocol::Map;
+use celeriac_worker::{Executor, Facts, Hosted, Parts, PoolStats, Request};
+use tokio::sync::{Notify, oneshot, watch};
+
+use self::dispatch::{Bound, Dispatch, Id, Job, Token};
+pub use self::home::{Home, Revive};
+use crate::host::{Child, Events};
+
+/// How long the children may take to end at the end, before they are killed.
+const END: Duration = Duration::from_secs(5);
+
+/// What a pool does besides the worker's settings.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// What it is called in `inspect stats`, for example `celery.concurrency.prefork:TaskPool`.
+    pub implementation: &'static str,
+    /// `worker_proc_alive_timeout`: how long a child may take to come up.
+    pub proc_alive_timeout: Duration,
+    /// `worker_max_tasks_per_child`, which the children mind themselves.
+    pub max_tasks_per_child: Option<u64>,
+}
+
+/// Runs requests in children, one at a time in each (Celery's prefork pool).
+///
+/// An early acknowledgement is said when a request is sent to its child. An idle child begins it at once; one that is
+/// known to be short may wait for others of its kind for a few milliseconds.
+pub struct Pool {
+    home: Arc<Home>,
+    parts: Parts,
+    settings: PoolSettings,
+    state: Mutex<State>,
+    /// The next deadline is earlier than what the clock waits for.
+    sooner: Notify,
+    load: watch::Sender<usize>,
+}
+
+struct State {
+    dispatch: Dispatch,
+    held: HashMap<Token, Held>,
+    children: HashMap<Id, Member>,
+    /// Exits that were told before we knew the child.
+    exits: HashMap<i32, i32>,
+    last: Token,
+    armed: Option<Instant>,
+    closed: bool,
+}
+
+/// A request that waits or runs.
+struct Held {
+    request: Box<Request>,
+    /// It was sent to a child before.
+    begun: bool,
+    _loaded: Loaded,
+}
+
+/// Counts a request until it is settled.
+struct Loaded(watch::Sender<usize>);
+
+/// A child, and who is told its exit code.
+struct Member {
+    child: Arc<Child>,
+    exit: Option<oneshot::Sender<i32>>,
+    sent: u64,
+}
+
+impl Loaded {
+    fn new(load: &watch::Sender<usize>) -> Self {
+        load.send_modify(|load| *load += 1);
+        Loaded(load.clone())
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.0.send_modify(|load| *load -= 1);
+    }
+}
+
+impl Pool {
+    /// Starts the children of a zygote, on the current runtime.
+    pub fn start(home: Arc<Home>, events: Events, settings: PoolSettings, parts: Parts) -> Hosted {
+        let now = Instant::now();
+        let state = State {
+            dispatch: Dispatch::new(parts.settings.concurrency, settings.proc_alive_timeout, now),
+            held: HashMap::new(),
+            children: HashMap::new(),
+            exits: HashMap::new(),
+            last: 0,
+            armed: None,
+            closed: false,
+        };
+        let (load, _) = watch::channel(0);
+        let sooner = Notify::new();
+        let pool = Arc::new(Pool { home, parts, settings, state: Mutex::new(state), sooner, load });
+        pool.turn();
+        tokio::spawn(pool.clone().keep_time());
+        tokio::spawn(pool.clone().watch(events));
+        Hosted { executor: Arc::new(Handle(pool.clone())), backend: pool }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what children have and `which` is true of. It comes again, or is stored as to be retried.
+    fn cancel_given(&self, which: impl Fn(&Facts) -> bool) -> Vec<Held> {
+        let mut state = self.state();
+        let given = state.dispatch.given().into_iter();
+        let held =
+            |state: &State, token| state.held.get(&token).is_some_and(|held| which(&held.request.facts));
+        let tokens: Vec<Token> = given.filter(|token| held(&state, *token)).collect();
+        for id in state.children.keys().copied().collect::<Vec<_>>() {
+            // Its other jobs are not known to have begun.
+            if let Some(running) = state.running(id).filter(|running| tokens.contains(running)) {
+                state.end_child(id, running);
+            }
+        }
+        tokens.into_iter().filter_map(|token| state.held.remove(&token)).collect()
+    }
+}
+
+/// The pool as the worker has it.
+struct Handle(Arc<Pool>);
+
+#[async_trait]
+impl Executor for Handle {
+    fn concurrency(&self) -> usize {
+        self.0.state().dispatch.limit()
+    }
+
+    fn resize(&self, concurrency: usize) {
+        self.0.state().dispatch.resize(concurrency.max(1));
+        self.0.turn();
+    }
+
+    fn submit(&self, request: Box<Request>) {
+        let held = Held { request, begun: false, _loaded: Loaded::new(&self.0.load) };
+        self.0.state().submit(held);
+    }
+
+    fn wake(&self) -> bool {
+        self.0.turn();
+        false
+    }
+
+    fn load(&self) -> usize {
+        *self.0.load.borrow()
+    }
+
+    fn discard_waiting(&self) {
+        let mut state = self.0.state();
+        let mut begun = Vec::new();
+        for token in state.dispatch.discard_waiting() {
+            // One that was acknowledged, and taken back from its child, is ours to run.
+            begun.extend(state.held.remove(&token).filter(|held| held.begun));
+        }
+        begun.into_iter().for_each(|held| state.submit(held));
+    }
+
+    async fn idle(&self) {
+        // The pool holds a sender.
+        let _ = self.0.load.subscribe().wait_for(|load| *load == 0).await;
+    }
+
+    fn terminate(&self, facts: &Facts, signal: i32) {
+        let mut state = self.0.state();
+        let same = |held: &Held| std::ptr::eq(&*held.request.facts, facts);
+        let token = state.held.iter().find(|(_, held)| same(held)).map(|(token, _)| *token);
+        if let Some(token) = token {
+            state.dispatch.bound(token, Bound::Signal(signal), Instant::now());
+        }
+        drop(state);
+        self.0.turn();
+    }
+
+    fn cancel_late(&self) {
+        for held in self.0.cancel_given(|facts| facts.policy.acks_late) {
+            let pool = self.0.clone();
+            tokio::spawn(async move { pool.cancelled(held, true).await });
+        }
+        self.0.turn();
+    }
+
+    async fn cancel(&self) {
+        {
+            let mut state = self.0.state();
+            state.closed = true;
+            state.dispatch.resize(0);
+            for token in state.dispatch.discard_waiting() {
+                state.held.remove(&token);
+            }
+        }
+        let cancelled = self.0.cancel_given(|_| true);
+        self.0.turn();
+        for held in cancelled {
+            // What is acknowledged late comes again by itself (`celery/worker/consumer/consumer.py`).
+            let tell = !held.request.facts.policy.acks_late;
+            self.0.cancelled(held, tell).await;
+        }
+        if tokio::time::timeout(END, self.0.childless()).await.is_err() {
+            self.0.state().kill_all();
+        }
+    }
+
+    fn restart(&self) {
+        self.0.restart();
+    }
+
+    fn stats(&self) -> PoolStats {
+        let state = self.0.state();
+        let pid = |member: &Member| u32::try_from(member.child.pid()).unwrap_or_default();
+        let all: u64 = state.children.values().map(|member| member.sent).sum();
+        let each = state.children.values().map(|member| member.sent.to_string());
+        let writes = [
+            ("total", all.into()),
+            ("all", each.collect::<Vec<_>>().join(", ").into()),
+            ("strategy", "idle first".into()),
+        ];
+        PoolStats {
+            implementation: self.0.settings.implementation,
+            processes: state.children.values().map(pid).collect(),
+            max_tasks_per_child: self.0.settings.max_tasks_per_child,
+            writes: Map::from_iter(writes),
+        }
+    }
+}
+
+impl State {
+    fn submit(&mut self, held: Held) {
+        let facts = &held.request.facts;
+        let job = Job {
+            name: facts.task.name.as_str().into(),
+            soft: facts.policy.soft_time_limit,
+            hard: facts.policy.time_limit,
+        };
+        if self.closed {
+            return; // the dropped request has given its delivery back
+        }
+        self.last += 1;
+        self.dispatch.submit(self.last, job);
+        self.held.insert(self.last, held);
+    }
+
+    /// The job that a child runs.
+    fn running(&self, id: Id) -> Option<Token> {
+        let running = self.children.get(&id)?.child.running().ok()?;
+        running.map(|running| running.token)
+    }
+
+    fn kill_all(&self) {
+        for member in self.children.values() {
+            let _ = member.child.kill(); // it may have ended by itself
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What no child could end: the service stores it, as Celery's main process does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_protocol::{Map, TaskMessage, Value};
+use celeriac_worker::{Backend, Origin, Request, Revocation};
+
+use super::request::Packed;
+use super::{Held, Loaded, Pool, settle};
+use crate::host::{Action, Answer, HostError, Lost, State};
+
+/// Why a request was not ended by its child.
+pub enum Undone {
+    /// The child died: what Celery says of it.
+    Lost(String),
+    /// By the hard time limit.
+    TimedOut(Duration),
+    /// The tracer failed, or the task ended its process: exception and traceback.
+    Internal(String, String),
+    /// By remote control, with this signal.
+    Terminated(i32),
+    /// It was revoked, or has expired, before it ran.
+    Revoked(Revocation),
+    /// It was cancelled, and comes again.
+    Cancelled,
+}
+
+impl Undone {
+    /// What an answer leaves to the service.
+    pub fn of(answer: &Answer) -> Option<Self> {
+        let is_undone = matches!(answer.state, State::Internal | State::Exit);
+        is_undone.then(|| Undone::Internal(answer.text.clone(), answer.traceback.clone()))
+    }
+}
+
+impl Pool {
+    /// Has a request stored and settled, soon.
+    pub(super) fn settle_undone(self: &Arc<Self>, held: Held, undone: Undone) {
+        let pool = self.clone();
+        tokio::spawn(async move { pool.undone(held, undone).await });
+    }
+
+    /// A request was cancelled while it ran; where nothing is to be stored, only monitors hear of it.
+    pub(super) async fn cancelled(&self, held: Held, store: bool) {
+        if store {
+            self.undone(held, Undone::Cancelled).await;
+        } else {
+            self.parts.events.task("task-cancelled", &held.request.facts, |_| {});
+        }
+    }
+
+    async fn undone(&self, mut held: Held, undone: Undone) {
+        if matches!(undone, Undone::Lost(_) | Undone::TimedOut(_) | Undone::Internal(..)) {
+            self.parts.counters.failed.count();
+        }
+        let request = &mut held.request;
+        let settings = &self.parts.settings;
+        match Packed::new(&request.facts, &settings.hostname, &settings.accept) {
+            Ok(packed) => match self.ask(&packed, &undone).await {
+                Ok(actions) => settle::act(&self.parts, request, actions),
+                Err(error) => {
+                    tracing::error!("What became of {} is not stored: {error}", request.facts.label());
+                    // What Celery cannot make sense of is not better next time; else it comes again, if it can.
+                    if matches!(error, HostError::Refused(_)) {
+                        settle::reject(&self.parts, request, false);
+                    }
+                }
+            },
+            Err(error) => {
+                tracing::error!("What became of {} is not stored: {error}", request.facts.label());
+                settle::reject(&self.parts, request, false);
+            }
+        }
+    }
+
+    async fn ask(&self, packed: &Packed, undone: &Undone) -> Result<Vec<Action>, HostError> {
+        let (signum, limit);
+        let why = match undone {
+            Undone::Lost(text) => Lost::Lost(text),
+            Undone::TimedOut(time) => {
+                limit = seconds(*time);
+                Lost::Timeout(&limit)
+            }
+            Undone::Internal(exception, traceback) => Lost::Internal { exception, traceback },
+            Undone::Terminated(signal) => {
+                signum = Value::from(*signal);
+                Lost::Revoked { reason: "terminated", terminated: true, signum: &signum, expired: false }
+            }
+            Undone::Revoked(revocation) => {
+                let (reason, expired) = (revocation.state(), revocation.is_expired());
+                Lost::Revoked { reason, terminated: false, signum: &Value::Null, expired }
+            }
+            Undone::Cancelled => Lost::Retry,
+        };
+        self.home.lost(&packed.call(), why).await
+    }
+}
+
+#[async_trait]
+impl Backend for Pool {
+    async fn discard(&self, request: Box<Request>, revocation: Revocation) {
+        revocation.tell(&request.facts, &self.parts.counters);
+        let held = Held { request, begun: false, _loaded: Loaded::new(&self.load) };
+        self.undone(held, Undone::Revoked(revocation)).await;
+    }
+
+    async fn unregistered(&self, message: &TaskMessage, origin: &Origin) {
+        let settings = &self.parts.settings;
+        let TaskMessage { headers, properties, body } = message;
+        let packed = Packed::of(headers, properties, body, origin, &settings.hostname, &settings.accept);
+        let told = match packed {
+            Ok(packed) => self.home.lost(&packed.call(), Lost::Unregistered).await,
+            Err(error) => Err(HostError::Refused(error.to_string())),
+        };
+        match told {
+            Ok(actions) => {
+                for action in actions {
+                    if let Action::Event { kind, fields } = action {
+                        self.parts.events.send(kind, fields);
+                    }
+                }
+            }
+            Err(error) => tracing::error!("{}[{}] is not registered: {error}", headers.task, headers.id),
+        }
+    }
+
+    async fn mark_revoked(&self, id: &str) -> Result<(), String> {
+        let arguments = Map::from_iter([("task_id", Value::from(id))]);
+        self.home.control("revoke", &arguments).await.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Seconds, whole where they are, as Celery's settings have them.
+fn seconds(time: Duration) -> Value {
+    if time.subsec_nanos() == 0 { time.as_secs().into() } else { time.as_secs_f64().into() }
+}

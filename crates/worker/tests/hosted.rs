@@ -1,0 +1,135 @@
+//! A worker whose requests are run by another executor than that of native tasks.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use celeriac_protocol::{Map, TaskMessage};
+use celeriac_worker::{
+    Backend, Call, Executor, Expires, Facts, Hosted, Origin, PoolStats, Registry, Request, Revocation,
+    Shutdown, TaskOptions, Worker,
+};
+use chrono::Utc;
+
+use crate::support::{Rig, eventually, ints};
+
+/// Runs requests by noting them.
+#[derive(Default)]
+struct Notes {
+    noted: Mutex<Vec<String>>,
+    waiting: Mutex<Vec<Box<Request>>>,
+}
+
+impl Notes {
+    fn note(&self, what: &str, id: &str) {
+        self.noted.lock().unwrap().push(format!("{what} {id}"));
+    }
+
+    async fn noted(&self, count: usize) -> Vec<String> {
+        let noted = || Some(self.noted.lock().unwrap().clone()).filter(|noted| noted.len() == count);
+        eventually("the notes", || async { noted() }).await
+    }
+}
+
+#[async_trait]
+impl Executor for Notes {
+    fn concurrency(&self) -> usize {
+        1
+    }
+
+    fn resize(&self, _: usize) {}
+
+    fn submit(&self, request: Box<Request>) {
+        self.waiting.lock().unwrap().push(request);
+    }
+
+    fn wake(&self) -> bool {
+        for mut request in self.waiting.lock().unwrap().drain(..) {
+            self.note("ran", &request.facts.headers.id);
+            request.ack();
+        }
+        false
+    }
+
+    fn load(&self) -> usize {
+        0
+    }
+
+    fn discard_waiting(&self) {
+        self.waiting.lock().unwrap().clear();
+    }
+
+    async fn idle(&self) {}
+
+    fn terminate(&self, _: &Facts, _: i32) {}
+
+    fn cancel_late(&self) {}
+
+    async fn cancel(&self) {
+        self.note("cancelled", "all");
+    }
+
+    fn restart(&self) {}
+
+    fn stats(&self) -> PoolStats {
+        PoolStats {
+            implementation: "notes",
+            processes: Vec::new(),
+            max_tasks_per_child: None,
+            writes: Map::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Notes {
+    async fn discard(&self, mut request: Box<Request>, revocation: Revocation) {
+        self.note(revocation.state(), &request.facts.headers.id);
+        request.ack();
+    }
+
+    async fn unregistered(&self, message: &TaskMessage, origin: &Origin) {
+        self.note(&origin.queue, &message.headers.id);
+    }
+
+    async fn mark_revoked(&self, id: &str) -> Result<(), String> {
+        self.note("revoked", id);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_runs_and_what_never_runs_goes_to_who_hosts_the_tasks() {
+    let rig = Rig::new();
+    let notes = Arc::new(Notes::default());
+    let mut registry = Registry::default();
+    registry.declare("elsewhere", TaskOptions::default());
+    let hosted = Hosted { executor: notes.clone(), backend: notes.clone() };
+    let worker = Worker::new(
+        Arc::new(rig.transport.clone()),
+        rig.store.clone(),
+        rig.producer.clone(),
+        registry,
+        rig.settings.clone(),
+    );
+    let worker = worker.executor(move |parts| {
+        assert_eq!(parts.settings.concurrency, 2);
+        hosted
+    });
+    let handle = worker.shutdown_handle();
+    let worker = tokio::spawn(worker.run());
+
+    rig.send("runs", Call::new("elsewhere", ints(&[1]))).await;
+    notes.noted(1).await;
+    let mut late = Call::new("elsewhere", Vec::new());
+    late.options.expires = Some(Expires::At(Utc::now() - chrono::TimeDelta::seconds(9)));
+    rig.send("late", late).await;
+    notes.noted(2).await;
+    rig.send("unknown", Call::new("nobody", Vec::new())).await;
+    assert_eq!(notes.noted(3).await, ["ran runs", "expired late", "celery unknown"]);
+    rig.wait_for_len("dead", 1).await;
+    assert_eq!(rig.len("celery").await, 0);
+
+    handle.request(Shutdown::Warm);
+    worker.await.unwrap().unwrap();
+    assert_eq!(notes.noted(4).await[3], "cancelled all");
+}
