@@ -16,6 +16,7 @@ use crate::support::{Rig, eventually, ints};
 #[derive(Default)]
 struct Notes {
     noted: Mutex<Vec<String>>,
+    #[expect(clippy::vec_box, reason = "requests come and go boxed")]
     waiting: Mutex<Vec<Box<Request>>>,
 }
 
