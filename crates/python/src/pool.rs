@@ -1,6 +1,6 @@
 //! The pool: requests run in Python children, which are watched and replaced.
 //!
-//! [`dispatch`] decides which child runs what, without I/O; `drive` carries that out (`send`, `bounds`) and hears the children; `settle`
+//! `dispatch` decides which child runs what, without I/O; `drive` carries that out (`send`, `bounds`) and hears the children; `settle`
 //! does what an answer asks for; `home` has the zygote and its service; `undone` has the service store what no child
 //! could.
 
