@@ -87,25 +87,24 @@ async fn a_child_that_is_dropped_ends() {
     assert_eq!(host.event().await, Some(Event::Exited { pid, status: 0 }));
 }
 
+/// The process of the app `endless`, as soon as it imports it; that does not end.
+async fn importing(dir: &TempDir) -> i32 {
+    dir.write("endless.py", "import os, time\nopen('pid', 'w').write(f'{os.getpid()}\\n')\ntime.sleep(600)");
+    loop {
+        let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
+        if let Some(pid) = pid.strip_suffix('\n') {
+            return pid.parse().unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn who_stops_waiting_for_the_start_leaves_nothing() {
     let dir = TempDir::new();
-    dir.write(
-        "endless.py",
-        "import os, time\nopen('pid', 'w').write(str(os.getpid()) + '\\n')\ntime.sleep(600)",
-    );
-    let pid = || std::fs::read_to_string(dir.path().join("pid")).ok().filter(|pid| pid.ends_with('\n'));
-    let importing = async {
-        loop {
-            if let Some(pid) = pid() {
-                return pid.trim().parse::<i32>().unwrap();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
     let pid = tokio::select! {
+        pid = soon(importing(&dir)) => pid,
         started = start(&dir, "endless", &[]) => panic!("{started:?}"),
-        pid = soon(importing) => pid,
     };
     assert!(!is_alive(pid));
 }
@@ -121,7 +120,7 @@ fn nothing_outlives_a_killed_parent() {
     let line = parent.wait_for_line("pids:", PATIENCE);
     let (_, pids) = line.split_once("pids:").unwrap();
     let pids: Vec<i32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
-    assert!(pids.len() == 4 && pids.iter().all(|pid| is_alive(*pid)), "{line}");
+    assert!(pids.len() == 5 && pids.iter().all(|pid| is_alive(*pid)), "{line}");
     parent.signal(Signal::KILL);
     pids.into_iter().for_each(until_gone);
 }
@@ -141,6 +140,13 @@ async fn a_parent() {
     let forked =
         eventually(PATIENCE, "three are forked", || Some(forked(zygote)).filter(|pids| pids.len() == 3));
     let pids: Vec<String> = forked.iter().map(i32::to_string).collect();
-    println!("pids: {zygote} {}", pids.join(" "));
-    std::future::pending().await
+    let dir = TempDir::new();
+    tokio::select! {
+        // It does not listen yet, so only the kernel can end it.
+        started = start(&dir, "endless", &[]) => panic!("{started:?}"),
+        () = async {
+            println!("pids: {zygote} {} {}", soon(importing(&dir)).await, pids.join(" "));
+            std::future::pending().await
+        } => {}
+    }
 }

@@ -81,6 +81,7 @@ async fn start(dir: &TempDir, app: &str, more: &[(&'static str, Value)]) -> Resu
     let variables = [
         ("PYTHONPATH", apps.to_str().unwrap()),
         ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("PYTHONWARNINGS", "ignore"),
         ("RESULTS", dir.path().to_str().unwrap()),
     ];
     soon(Zygote::start(&python(), &Value::Map(options), &variables)).await
