@@ -7,6 +7,10 @@ use celeriac::App;
 
 /// The commands, for `--help`.
 pub const HELP: &str = "\
+Python apps:
+  celeriac -A APP worker     Run the app's tasks; celeriac worker --help shows the options
+  celeriac -A APP COMMAND    Any other command of Celery's, by the app's own Celery
+
 Celery's commands, for Python and celeriac workers alike (celeriac -b URL COMMAND --help):
   status    Show the workers that are online
   inspect   Ask the workers what they know
@@ -47,10 +51,8 @@ pub fn run(args: Vec<OsString>) -> Option<ExitCode> {
     };
     let broker = given("-b", "--broker") || std::env::var_os("CELERY_BROKER_URL").is_some();
     if given("-A", "--app") && !broker && command != "graph" {
-        eprintln!(
-            "Error: the settings of a Python app cannot be read yet: name its broker by -b or CELERY_BROKER_URL."
-        );
-        return Some(ExitCode::from(2));
+        // Only the app knows its broker.
+        return None;
     }
     Some(match App::builder("celeriac").build() {
         Ok(app) => celeriac::cli::run(app, args),

@@ -2,11 +2,12 @@
 
 mod client;
 mod demo;
+mod python;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 /// A worker frees on one thread what it allocated on another.
@@ -17,11 +18,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(name = "celeriac", version, arg_required_else_help = true, after_help = client::HELP)]
 struct Cli {
-    /// A Python Celery app.
-    #[arg(short = 'A', long, value_name = "APP")]
-    app: Option<String>,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,12 +38,14 @@ enum Command {
         /// The worker's name.
         name: String,
     },
-    #[command(external_subcommand)]
-    Other(Vec<String>),
 }
 
 fn main() -> ExitCode {
     if let Some(code) = client::run(std::env::args_os().collect()) {
+        return code;
+    }
+    let words: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(code) = python::run(&words) {
         return code;
     }
     run(Cli::parse()).unwrap_or_else(|error| {
@@ -56,15 +56,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
-        Some(Command::Demo { folder }) => demo::run(&folder),
-        Some(Command::DemoWorker { dir, name }) => demo::worker::run(&dir, &name),
-        Some(Command::Other(words))
-            if cli.app.is_none() && words.first().is_none_or(|word| word != "worker") =>
-        {
-            bail!("there is no command {}; see celeriac --help", words.join(" "))
-        }
-        Some(Command::Other(_)) | None => bail!(
-            "running Python apps is not built yet. A Rust program with tasks is its own worker: see celeriac::cli"
-        ),
+        Command::Demo { folder } => demo::run(&folder),
+        Command::DemoWorker { dir, name } => demo::worker::run(&dir, &name),
     }
 }

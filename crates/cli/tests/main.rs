@@ -5,6 +5,7 @@ mod client;
 mod demo;
 mod hello;
 mod options;
+mod python;
 mod remote;
 mod signals;
 mod status;

@@ -1,0 +1,39 @@
+//! Python Celery apps: `worker` is ours, every other command is run by the app's own Celery.
+
+mod celery;
+mod detach;
+mod error;
+mod failover;
+mod options;
+mod parse;
+mod ready;
+mod worker;
+
+use std::env;
+use std::process::ExitCode;
+
+use error::Stop;
+
+/// Commands that Celery has without an app, too.
+const CELERYS: [&str; 7] = ["amqp", "beat", "logtool", "migrate", "report", "shell", "upgrade"];
+
+/// Runs the command line (without the program's name) if it is for a Python app.
+pub fn run(words: &[String]) -> Option<ExitCode> {
+    let (at, command) = parse::command(words)?;
+    let done = match command {
+        "worker" => worker::run(words, at),
+        "multi" => Err(Stop::Usage(
+            "celeriac has no `multi`: start each worker by itself, with systemd or -D, -n and --pidfile."
+                .to_owned(),
+        )),
+        "demo" | "demo-worker" | "help" => return None,
+        other if has_app(&words[..at]) || CELERYS.contains(&other) => celery::run(words, at),
+        _ => return None,
+    };
+    Some(done.unwrap_or_else(|stop| stop.tell()))
+}
+
+fn has_app(globals: &[String]) -> bool {
+    let named = parse::parse(globals).is_ok_and(|given| given.app.get("app").is_some());
+    named || ["CELERY_APP", "APP"].iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
+}

@@ -1,0 +1,103 @@
+//! What command line and app together say of a worker, before anything of it starts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use celeriac::GossipMode;
+use celeriac::cli::parts::{self, Format, Level};
+use celeriac_protocol::Value;
+use celeriac_python::report::{Features, Report};
+use celeriac_worker::Settings;
+
+use super::error::Stop;
+use super::parse::Given;
+
+/// Signals of Celery's main process that nobody sends here yet.
+const UNSENT: [&str; 6] = [
+    "heartbeat_sent",
+    "task_received",
+    "task_rejected",
+    "worker_ready",
+    "worker_shutdown",
+    "worker_shutting_down",
+];
+
+/// What is known before anything of the worker starts.
+pub struct Ready {
+    /// What the worker is told.
+    pub settings: Settings,
+    /// Where its process id goes.
+    pub pidfile: Option<PathBuf>,
+    logfile: Option<String>,
+}
+
+impl Ready {
+    /// Brings together what was given and what the app says.
+    pub fn new(given: &Given, report: &Report) -> Result<Self, Stop> {
+        if !report.unsupported.is_empty() {
+            for what in &report.unsupported {
+                eprintln!("celeriac: this does not run here: {what}");
+            }
+            if !given.flag("ignore_unsupported") {
+                return Err(Stop::Other(anyhow!(
+                    "run the app with `celery worker`, or leave it out by --ignore-unsupported"
+                )));
+            }
+        }
+        let mut settings = report.settings(&features(given)).map_err(anyhow::Error::from)?;
+        parts::revokes(&mut settings)?;
+        if let Some((most, _)) = report.worker.autoscale {
+            settings.concurrency = most;
+        }
+        let file = |name: Option<&str>| {
+            let expanded = name.map(|name| parts::file_name(name, &settings.hostname));
+            expanded.transpose().map_err(Stop::Usage)
+        };
+        let statedb = file(report.worker.statedb.as_deref())?.map(PathBuf::from);
+        let pidfile = file(given.text("pidfile"))?.map(PathBuf::from);
+        let logfile = file(report.worker.logfile.as_deref())?;
+        settings.statedb = statedb;
+        Ok(Ready { settings, pidfile, logfile })
+    }
+
+    /// From here on lines are written as the app wants them.
+    pub fn start_log(&self, given: &Given, report: &Report) -> Result<(), Stop> {
+        let format = report.text("worker_log_format").map(Format::parse).unwrap_or_default();
+        let colours = if given.flag("no_color") { Some(false) } else { report.flag("worker_log_color") };
+        let level = Level::from_number(report.worker.loglevel);
+        Ok(parts::start_log(level, format, self.logfile.clone(), colours)?)
+    }
+}
+
+fn features(given: &Given) -> Features {
+    let seconds = given.app.get("heartbeat_interval").and_then(Value::as_i64);
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+    Features {
+        gossip: !given.flag("without_gossip"),
+        gossip_mode: given.text("gossip").and_then(GossipMode::from_name).unwrap_or_default(),
+        mingle: !given.flag("without_mingle"),
+        heartbeat: !given.flag("without_heartbeat"),
+        heartbeat_interval: seconds.map(Duration::from_secs),
+    }
+}
+
+/// What the app asks for and this worker does not do, a line each.
+pub fn notes(report: &Report) -> Vec<String> {
+    let mut notes = report.read.unsupported.clone();
+    // Two brokers may have the same gap.
+    notes.extend(
+        report.write.unsupported.iter().filter(|note| !report.read.unsupported.contains(note)).cloned(),
+    );
+    if let Some((most, _)) = report.worker.autoscale {
+        notes.push(format!("--autoscale is not built yet: concurrency is {most}"));
+    }
+    let unsent: Vec<_> = UNSENT.into_iter().filter(|signal| report.signals.contains(*signal)).collect();
+    if !unsent.is_empty() {
+        notes.push(format!("These signals have receivers and are not sent yet: {}", unsent.join(", ")));
+    }
+    if report.worker.custom_logging {
+        notes.push("setup_logging has receivers: they do not get the worker's own lines yet".to_owned());
+    }
+    notes
+}

@@ -1,0 +1,154 @@
+//! `celeriac -A APP ...`: Python apps.
+
+use std::process::Command;
+
+use celeriac_testkit::{Process, Python, Signal, TempDir, Vhost, rabbitmq, redis};
+
+use crate::hello::{DEADLINE, Ended, end};
+
+/// A folder with an app, and the command line in it.
+pub struct Folder {
+    pub dir: TempDir,
+}
+
+impl Folder {
+    pub fn new(app: &str) -> Self {
+        let dir = TempDir::new();
+        dir.write("proj.py", app);
+        Folder { dir }
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let python = Python::find().command();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_celeriac"));
+        command.arg("--python").arg(python.get_program()).args(args).current_dir(self.dir.path());
+        for name in ["CELERY_APP", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "VIRTUAL_ENV", "NO_COLOR"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ended {
+        self.command(args).output().unwrap().into()
+    }
+}
+
+pub const APP: &str = "
+import os
+from celery import Celery
+app = Celery('proj', broker=os.environ.get('BROKER', 'memory://'), backend=os.environ.get('BACKEND') or None)
+
+@app.task
+def add(x, y):
+    return x + y
+";
+
+#[test]
+fn an_app_that_is_not_there_ends_as_celery_does() {
+    let folder = Folder::new("raise RuntimeError('broken at import')");
+    for (app, told) in
+        [("missing", "The module missing was not found."), ("proj", "RuntimeError: broken at import")]
+    {
+        let ended = folder.run(&["-A", app, "worker"]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(told), "{ended:?}");
+        assert!(!ended.stderr.contains("celeriac:"), "Python has said it: {ended:?}");
+    }
+    assert!(folder.run(&["-A", "proj", "worker"]).stderr.contains("Traceback (most recent call last)"));
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_told() {
+    let folder = Folder::new(APP);
+    for (args, code, told) in [
+        (&["-A", "proj", "worker", "-c", "x"][..], 2, "'x' is not a valid integer."),
+        (&["-A", "proj", "worker", "--pool-size", "3", "-Q"], 2, "'-Q' / '--queues' requires an argument."),
+        (&["-A", "proj", "worker", "--nonsense"], 2, "No such option"),
+        (&["-A", "proj", "worker", "worker.nonsense=1"], 2, "Unable to parse extra configuration"),
+        (&["-A", "proj", "worker", "-B"], 2, "-B: celeriac has no beat"),
+        (&["-A", "proj", "worker", "--uid", "1"], 2, "--uid: start the worker as that user"),
+        (&["-A", "proj", "worker", "--umask", "9x"], 2, "--umask: expected a file mode"),
+        (&["-A", "proj", "--python", "/no/python", "worker"], 1, "/no/python is no program"),
+        (&["-A", "proj", "worker", "--workdir", "/no/where"], 1, "/no/where"),
+        (&["multi", "start", "w1"], 2, "celeriac has no `multi`"),
+        (&["-A", "proj", "-b", "sqs://", "worker", "-q"], 1, ""),
+    ] {
+        let ended = folder.run(args);
+        assert_eq!(ended.code, Some(code), "{args:?}: {ended:?}");
+        assert!(ended.stderr.contains(told), "{args:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn what_does_not_run_here_is_named() {
+    let step = "
+from celery import bootsteps
+class Mine(bootsteps.StartStopStep):
+    pass
+app.steps['worker'].add(Mine)
+";
+    let ended = Folder::new(&format!("{APP}{step}")).run(&["-A", "proj", "worker"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("celeriac: this does not run here: worker bootstep"), "{ended:?}");
+    assert!(ended.stderr.contains("--ignore-unsupported"), "{ended:?}");
+    let ended = Folder::new(APP).run(&["-A", "proj", "worker", "-P", "gevent"]);
+    assert!(ended.code != Some(0) && ended.stderr.contains("gevent"), "{ended:?}");
+}
+
+#[test]
+fn a_live_pidfile_is_left_alone() {
+    let folder = Folder::new(APP);
+    folder.dir.write("w1.pid", "1\n");
+    let ended = folder.run(&["-A", "proj", "worker", "-n", "w1@box", "--pidfile", "%n.pid"]);
+    assert!(ended.code == Some(73) && ended.stderr.contains("(pid: 1)"), "{ended:?}");
+}
+
+#[test]
+fn other_commands_are_celery_s() {
+    let folder = Folder::new(APP);
+    let ended = folder.run(&["-A", "proj", "report"]);
+    assert!(ended.code == Some(0) && ended.stdout.contains("software -> celery:5."), "{ended:?}");
+    assert_eq!(ended.stderr.matches("is run by the app's own Celery").count(), 1, "{ended:?}");
+    let ended = folder.run(&["-A", "proj", "purge", "-f"]);
+    assert!(ended.code == Some(0) && ended.stdout.contains("No messages purged"), "{ended:?}");
+    assert_eq!(folder.run(&["-A", "proj", "nonsense"]).code, Some(2));
+    let help = folder.run(&["worker", "--help"]);
+    assert!(help.code == Some(0) && help.stdout.contains("-Q, --queues"), "{help:?}");
+}
+
+/// Calls by a plain Celery client, and prints what it gets.
+const CLIENT: &str = "
+from proj import app, add
+print(add.delay(2, 2).get(timeout=60), app.control.ping(timeout=5))
+";
+
+fn runs(broker: &str, backend: &str) {
+    let folder = Folder::new(APP);
+    let variables = [("BROKER", broker), ("BACKEND", backend)];
+    let mut command = folder.command(&["-A", "proj", "worker", "-l", "info", "-n", "w1@box", "-c", "2"]);
+    let worker = Process::start(command.args(["--pidfile", "%n.pid"]).envs(variables));
+    worker.wait_for_line(" ready.", DEADLINE);
+    assert!(worker.stdout().contains(".> app:         proj"), "{}", worker.log());
+    let pid = std::fs::read_to_string(folder.dir.path().join("w1.pid")).unwrap();
+    assert_eq!(pid.trim().parse(), Ok(worker.id()));
+
+    let mut client = Python::find().command();
+    let out = client.args(["-c", CLIENT]).current_dir(folder.dir.path()).envs(variables).output().unwrap();
+    let told = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(told.starts_with("4 [{'w1@box': {'ok': 'pong'}}]"), "{told}{out:?}{}", worker.log());
+    let line = worker.wait_for_line(" succeeded in ", DEADLINE);
+    assert!(line.contains("Task proj.add[") && line.ends_with("s: 4"), "{line}");
+
+    assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
+    assert!(!folder.dir.path().join("w1.pid").exists());
+}
+
+#[test]
+fn a_python_app_runs_with_redis_for_results() {
+    runs(&Vhost::new(rabbitmq()).url(), &redis().fresh_url());
+}
+
+#[test]
+fn a_python_app_runs_with_rpc_for_results() {
+    runs(&Vhost::new(rabbitmq()).url(), "rpc://");
+}
