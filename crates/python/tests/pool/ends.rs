@@ -70,6 +70,26 @@ async fn one_that_is_acknowledged_late_comes_again_only_if_it_wants_to() {
 }
 
 #[tokio::test]
+async fn a_revoke_ends_what_runs_by_its_signal_and_what_waits_before_it_runs() {
+    let mut rig = Rig::start(1).await;
+    rig.send("busy", "busy", vec![60.into()]).await;
+    let pid = rig.busy().await;
+    rig.send("waits", "add", vec![1.into(), 1.into()]).await;
+    let ids = Value::List(vec!["busy".into(), "waits".into()]);
+    let arguments = [("task_id", ids), ("terminate", true.into()), ("signal", "KILL".into())];
+    rig.control("revoke", &arguments).await;
+    let told = rig.monitor.event("busy", "task-revoked").await;
+    assert_eq!((told.get("terminated"), told.get("signum")), (Some(&true.into()), Some(&9.into())));
+    rig.stored("busy", "REVOKED").await;
+    rig.stored("waits", "REVOKED").await;
+    tokio::task::spawn_blocking(move || gone(pid)).await.unwrap();
+    rig.send("next", "add", vec![1.into(), 1.into()]).await;
+    rig.stored("next", "SUCCESS").await;
+    assert_eq!(rig.counters.started.value(), 2);
+    rig.end(Shutdown::Warm).await;
+}
+
+#[tokio::test]
 async fn an_expired_and_an_unknown_task_are_stored_by_python() {
     let mut rig = Rig::start(1).await;
     let mut call = Call::new("app.add", vec![1.into(), 1.into()]);

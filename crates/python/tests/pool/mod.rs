@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_broker::{
-    Connection, Event as Arrived, Inbox, Line, MemoryTransport, Prefetch, Queue, Session, Settlement,
-    Subscription, Topology, Transport,
+    Address, Connection, Event as Arrived, Inbox, Line, MemoryTransport, Prefetch, Queue, Session,
+    Settlement, Subscription, Topology, Transport,
 };
 use celeriac_protocol::codec::{Accept, Serializer};
+use celeriac_protocol::control::Request;
 use celeriac_protocol::{Event, Map, Value};
 use celeriac_python::host::{StartError, Started, Zygote, find_python};
 use celeriac_python::pool::{Home, Pool, PoolSettings};
 use celeriac_results::DisabledStore;
 use celeriac_testkit::{TempDir, eventually, workspace_root};
 use celeriac_worker::{
-    Call, Counters, EventSettings, Executor, Producer, ProducerSettings, Queues, Registry, Settings,
+    Call, Counters, EventSettings, Executor, Pidbox, Producer, ProducerSettings, Queues, Registry, Settings,
     Shutdown, ShutdownHandle, TaskOptions, Worker, WorkerError,
 };
 use tokio::task::JoinHandle;
@@ -116,6 +117,16 @@ impl Rig {
             }
         };
         tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    }
+
+    /// Asks for something by remote control, without an answer.
+    async fn control(&self, method: &str, arguments: &[(&'static str, Value)]) {
+        let arguments = arguments.iter().cloned().collect();
+        let request = Request { method: method.to_owned(), arguments, ..Request::default() };
+        let pidbox = Pidbox::default();
+        let message = pidbox.request(request, PATIENCE).unwrap();
+        let exchange = pidbox.requests().exchanges[0].name.clone();
+        self.connection.publish(&Address::exchange(exchange, ""), message).await.unwrap();
     }
 
     /// How many messages wait.
