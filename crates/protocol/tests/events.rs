@@ -95,6 +95,7 @@ fn offsets_of_half_an_hour_are_kept() {
     let written = |event: Event| event.into_value().as_map().unwrap().get("utcoffset").cloned();
     assert_eq!(written(read(-5.5)), Some(Value::Float(-5.5)));
     assert_eq!(written(read(2.0)), Some(Value::Int(2)));
+    assert_eq!(read(-0.0).utcoffset.map(f64::is_sign_negative), Some(false), "an integer's zero has no sign");
 }
 
 #[test]

@@ -97,7 +97,12 @@ fn hours(value: &Value) -> Result<Option<f64>, EventError> {
         return Ok(None);
     }
     let hours = value.as_f64().ok_or_else(|| wrong("utcoffset", "int", value))?;
-    if (-24.0..=24.0).contains(&hours) { Ok(Some(hours)) } else { Err(EventError::OutOfRange("utcoffset")) }
+    // A zero is written as an integer, which has no sign.
+    if (-24.0..=24.0).contains(&hours) {
+        Ok(Some(hours + 0.0))
+    } else {
+        Err(EventError::OutOfRange("utcoffset"))
+    }
 }
 
 fn integer(field: &'static str, value: &Value) -> Result<Option<i64>, EventError> {
