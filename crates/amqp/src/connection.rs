@@ -58,7 +58,9 @@ impl Reason {
 /// How long a channel that has declared something waits for more of it.
 const SPARE: Duration = Duration::from_secs(2);
 
-pub(crate) struct AmqpConnection {
+pub(crate) struct AmqpConnection(Arc<Inner>);
+
+struct Inner {
     client: Client,
     /// A channel that waits to be used again: who starts declares a lot, and to open one is dear for the broker.
     spare: Arc<Mutex<Option<Scratch>>>,
@@ -85,9 +87,21 @@ impl AmqpConnection {
             let error = reason.or(amqprs::error::Error::NetworkError(cause));
             ended.send_if_modified(|fate| fate.is_none() && fate.replace(error).is_none());
         });
-        Ok(AmqpConnection { client, spare: Default::default(), publisher: Default::default(), fate, end })
+        let (spare, publisher) = Default::default();
+        Ok(AmqpConnection(Arc::new(Inner { client, spare, publisher, fate, end })))
     }
 
+    /// Runs a call to its end, also when who called gives it up half-way: the client library panics when nobody waits
+    /// for an answer.
+    async fn whole<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
+        &self,
+        call: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<T, Error> {
+        io::run(call(self.0.clone())).await
+    }
+}
+
+impl Inner {
     async fn publisher(&self) -> Result<Arc<Publisher>, Error> {
         let mut slot = self.publisher.lock().await;
         if let Some(publisher) = slot.as_ref().filter(|publisher| !publisher.is_closed()) {
@@ -118,14 +132,10 @@ impl AmqpConnection {
         if let Some(scratch) = spare.filter(|scratch| scratch.channel.is_open()) {
             return Ok(scratch);
         }
-        let client = self.client.clone();
-        io::run(async move {
-            let channel = client.open_channel(None).await.map_err(lost)?;
-            let reason = Reason::default();
-            channel.register_callback(Watch(reason.clone())).await.map_err(lost)?;
-            Ok(Scratch { channel: OnIo::new(channel), reason })
-        })
-        .await
+        let channel = self.client.open_channel(None).await.map_err(lost)?;
+        let reason = Reason::default();
+        channel.register_callback(Watch(reason.clone())).await.map_err(lost)?;
+        Ok(Scratch { channel: OnIo::new(channel), reason })
     }
 
     /// Keeps a channel for a while after an operation that went well.
@@ -139,10 +149,7 @@ impl AmqpConnection {
             drop(lock(&spare).take_if(is_same));
         });
     }
-}
 
-#[async_trait]
-impl Connection for AmqpConnection {
     async fn declare(&self, topology: &Topology) -> Result<(), Error> {
         let scratch = self.scratch().await?;
         let channel = &scratch.channel;
@@ -174,15 +181,6 @@ impl Connection for AmqpConnection {
         Ok(())
     }
 
-    async fn publish(&self, address: &Address, message: Message) -> Result<Published, Error> {
-        self.publisher().await?.publish(address, message).await
-    }
-
-    async fn open_session(&self, prefetch: Prefetch) -> Result<(Arc<dyn Session>, Inbox), Error> {
-        let (session, inbox) = AmqpSession::open(self.client.clone(), self.fate.clone(), prefetch).await?;
-        Ok((Arc::new(session), inbox))
-    }
-
     async fn queue_len(&self, queue: &str) -> Result<u64, Error> {
         convert::short("the queue's name", queue)?;
         let scratch = self.scratch().await?;
@@ -211,23 +209,56 @@ impl Connection for AmqpConnection {
         self.keep(scratch);
         Ok(())
     }
+}
+
+#[async_trait]
+impl Connection for AmqpConnection {
+    async fn declare(&self, topology: &Topology) -> Result<(), Error> {
+        let topology = topology.clone();
+        self.whole(|inner| async move { inner.declare(&topology).await }).await
+    }
+
+    async fn publish(&self, address: &Address, message: Message) -> Result<Published, Error> {
+        self.0.publisher().await?.publish(address, message).await
+    }
+
+    async fn open_session(&self, prefetch: Prefetch) -> Result<(Arc<dyn Session>, Inbox), Error> {
+        let (session, inbox) =
+            AmqpSession::open(self.0.client.clone(), self.0.fate.clone(), prefetch).await?;
+        Ok((Arc::new(session), inbox))
+    }
+
+    async fn queue_len(&self, queue: &str) -> Result<u64, Error> {
+        let queue = queue.to_owned();
+        self.whole(|inner| async move { inner.queue_len(&queue).await }).await
+    }
+
+    async fn purge(&self, queue: &str) -> Result<u64, Error> {
+        let queue = queue.to_owned();
+        self.whole(|inner| async move { inner.purge(&queue).await }).await
+    }
+
+    async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
+        let queue = queue.to_owned();
+        self.whole(|inner| async move { inner.delete_queue(&queue).await }).await
+    }
 
     async fn bindings(&self) -> Result<Vec<Binding>, Error> {
         Err(Error::Unsupported { transport: "amqp", what: "list bindings" })
     }
 
     async fn closed(&self) -> Error {
-        let mut fate = self.fate.clone();
+        let mut fate = self.0.fate.clone();
         let known = fate.wait_for(Option::is_some).await.ok().and_then(|fate| fate.clone());
         known.unwrap_or_else(|| Error::Lost("the connection was closed".to_owned()))
     }
 
     async fn close(&self) {
         let closed = Error::Lost("the connection was closed".to_owned());
-        if !self.end.send_if_modified(|fate| fate.is_none() && fate.replace(closed).is_none()) {
+        if !self.0.end.send_if_modified(|fate| fate.is_none() && fate.replace(closed).is_none()) {
             return;
         }
-        let client = self.client.clone();
+        let client = self.0.client.clone();
         let closing = io::run(async move { client.close().await.map_err(lost) });
         // A broker that does not answer must not hold up a shutdown.
         let _ = tokio::time::timeout(Duration::from_secs(5), closing).await;
@@ -236,7 +267,7 @@ impl Connection for AmqpConnection {
 
 impl Drop for AmqpConnection {
     fn drop(&mut self) {
-        let client = self.client.clone();
+        let client = self.0.client.clone();
         io::spawn(async move { drop(client.close().await) });
     }
 }

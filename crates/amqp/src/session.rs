@@ -21,7 +21,9 @@ use crate::io::{self, OnIo};
 const BATCH: usize = 256;
 
 /// One channel that consumes.
-pub(crate) struct AmqpSession {
+pub(crate) struct AmqpSession(Arc<Inner>);
+
+struct Inner {
     channel: Mutex<Option<OnIo<Channel>>>,
     reason: Reason,
     /// The inbox ends with the session: its other senders are the channel's.
@@ -68,7 +70,7 @@ impl AmqpSession {
                 let _ = events.send(Event::Lost(error));
             }
         });
-        let session = AmqpSession {
+        let inner = Inner {
             channel: Mutex::new(Some(OnIo::new(channel))),
             reason,
             events: std::sync::Mutex::new(Some(events)),
@@ -76,10 +78,22 @@ impl AmqpSession {
             prefetch: Mutex::new(prefetch),
             next_tag: AtomicU64::new(1),
         };
-        session.qos(prefetch).await?;
+        let session = AmqpSession(Arc::new(inner));
+        session.whole(move |inner| async move { inner.qos(prefetch).await }).await?;
         Ok((session, inbox))
     }
 
+    /// Runs a call to its end, also when who called gives it up half-way: the client library panics when nobody waits
+    /// for an answer.
+    async fn whole<F: Future<Output = Result<(), Error>> + Send + 'static>(
+        &self,
+        call: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<(), Error> {
+        io::run(call(self.0.clone())).await
+    }
+}
+
+impl Inner {
     async fn qos(&self, prefetch: Prefetch) -> Result<(), Error> {
         let (count, whole_channel) = match prefetch {
             Prefetch::Unlimited => (0, true),
@@ -114,41 +128,7 @@ impl AmqpSession {
         let cancelled = open(&slot)?.basic_cancel(BasicCancelArguments::new(tag)).await;
         cancelled.map(drop).map_err(|error| self.reason.or(error))
     }
-}
 
-fn open(slot: &Option<OnIo<Channel>>) -> Result<&Channel, Error> {
-    slot.as_deref().ok_or_else(|| Error::Lost("the session was closed".to_owned()))
-}
-
-async fn forward(
-    mut deliveries: mpsc::UnboundedReceiver<ConsumerMessage>,
-    queue: Arc<str>,
-    events: mpsc::UnboundedSender<Event>,
-) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while deliveries.recv_many(&mut batch, BATCH).await > 0 {
-        for message in batch.drain(..) {
-            // The library always fills these three; what is not whole cannot be settled either.
-            let (Some(deliver), Some(properties)) = (message.deliver, message.basic_properties) else {
-                continue;
-            };
-            let delivery = Delivery {
-                tag: deliver.delivery_tag(),
-                redelivered: deliver.redelivered(),
-                exchange: deliver.exchange().clone(),
-                routing_key: deliver.routing_key().clone(),
-                queue: queue.clone(),
-                message: convert::message(&properties, message.content.unwrap_or_default()),
-            };
-            if events.send(Event::Delivery(delivery)).is_err() {
-                return;
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Session for AmqpSession {
     async fn subscribe(&self, subscription: &Subscription) -> Result<(), Error> {
         convert::short("the queue's name", &subscription.queue)?;
         let _changing = self.prefetch.lock().await;
@@ -193,9 +173,57 @@ impl Session for AmqpSession {
         }
         Ok(())
     }
+}
+
+fn open(slot: &Option<OnIo<Channel>>) -> Result<&Channel, Error> {
+    slot.as_deref().ok_or_else(|| Error::Lost("the session was closed".to_owned()))
+}
+
+async fn forward(
+    mut deliveries: mpsc::UnboundedReceiver<ConsumerMessage>,
+    queue: Arc<str>,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while deliveries.recv_many(&mut batch, BATCH).await > 0 {
+        for message in batch.drain(..) {
+            // The library always fills these three; what is not whole cannot be settled either.
+            let (Some(deliver), Some(properties)) = (message.deliver, message.basic_properties) else {
+                continue;
+            };
+            let delivery = Delivery {
+                tag: deliver.delivery_tag(),
+                redelivered: deliver.redelivered(),
+                exchange: deliver.exchange().clone(),
+                routing_key: deliver.routing_key().clone(),
+                queue: queue.clone(),
+                message: convert::message(&properties, message.content.unwrap_or_default()),
+            };
+            if events.send(Event::Delivery(delivery)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Session for AmqpSession {
+    async fn subscribe(&self, subscription: &Subscription) -> Result<(), Error> {
+        let subscription = subscription.clone();
+        self.whole(|inner| async move { inner.subscribe(&subscription).await }).await
+    }
+
+    async fn unsubscribe(&self, queue: &str) -> Result<(), Error> {
+        let queue = queue.to_owned();
+        self.whole(|inner| async move { inner.unsubscribe(&queue).await }).await
+    }
+
+    async fn set_prefetch(&self, prefetch: Prefetch) -> Result<(), Error> {
+        self.whole(|inner| async move { inner.set_prefetch(prefetch).await }).await
+    }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), Error> {
-        let slot = self.channel.lock().await;
+        let slot = self.0.channel.lock().await;
         let channel = open(&slot)?;
         for settlement in settlements {
             match *settlement {
@@ -206,14 +234,14 @@ impl Session for AmqpSession {
                 }
                 Settlement::Reject(tag) => channel.basic_reject(BasicRejectArguments::new(tag, false)).await,
             }
-            .map_err(|error| self.reason.or(error))?;
+            .map_err(|error| self.0.reason.or(error))?;
         }
         Ok(())
     }
 
     async fn close(&self) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(channel) = self.channel.lock().await.take().and_then(OnIo::into_inner) {
+        self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(channel) = self.0.channel.lock().await.take().and_then(OnIo::into_inner) {
             let closing = io::run(async move { channel.close().await.map_err(lost) });
             let _ = tokio::time::timeout(std::time::Duration::from_secs(5), closing).await;
         }

@@ -173,3 +173,31 @@ pub async fn without_acks(fixture: &impl Fixture) {
     let mut again = Consumer::new(&connection, Prefetch::Session(9), &[&queue]).await;
     assert_eq!(again.bodies(1).await, ["marker"]);
 }
+
+/// A call that its caller gives up half-way harms nothing that comes after it.
+pub async fn calls_given_up(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [queue, other] = queues(fixture, &connection, ["q", "other"]).await;
+    let mut consumer = Consumer::new(&connection, Prefetch::Session(1), &[&queue]).await;
+    for count in 2..30 {
+        given_up(consumer.session.set_prefetch(Prefetch::Session(count))).await;
+        given_up(consumer.session.subscribe(&Subscription::new(&other))).await;
+        given_up(consumer.session.unsubscribe(&other)).await;
+        given_up(connection.queue_len(&queue)).await;
+    }
+    send(&connection, &queue, "m").await;
+    assert_eq!(consumer.bodies(1).await, ["m"]);
+    consumer.session.subscribe(&Subscription::new(&other)).await.unwrap();
+    send(&connection, &other, "n").await;
+    assert_eq!(consumer.bodies(1).await, ["n"]);
+    assert_eq!(connection.queue_len(&queue).await, Ok(0));
+}
+
+/// Lets a call begin, and drops it at its first wait.
+async fn given_up(call: impl Future) {
+    tokio::select! {
+        biased;
+        _ = call => (),
+        () = std::future::ready(()) => (),
+    }
+}

@@ -49,7 +49,7 @@ macro_rules! conformance_suite {
             expiry: a_message_expires, a_queue_s_messages_expire, an_unused_queue_expires;
             lifecycle: close_is_idempotent, a_closed_session_gives_back, a_closed_connection_gives_back,
                 a_dropped_connection_gives_back, unsubscribe_stops, deletion_cancels, exclusive_consumer,
-                consumers_share_a_queue, without_acks;
+                consumers_share_a_queue, without_acks, calls_given_up;
             load: concurrent_publishers_lose_nothing, ten_thousand_arrive_once, order_is_kept, ping_pong,
                 hasty_sessions_lose_nothing;
             prefetch: of_a_session, of_a_queue, unlimited, changed_later;
