@@ -29,6 +29,7 @@ use self::arguments::cut;
 pub(crate) use self::command::Commands;
 pub use self::command::{CommandError, Handler};
 pub use self::signal::signal_name;
+use crate::GossipMode;
 use crate::blueprint::{Include, Step};
 use crate::consumer::Consumer;
 use crate::listener::Mailbox;
@@ -173,6 +174,9 @@ async fn handle(consumer: &Arc<Consumer>, delivery: Delivery) {
 }
 
 fn answers_hello(consumer: &Consumer, arguments: &Map) -> bool {
+    if !consumer.settings.gossip || consumer.settings.gossip_mode == GossipMode::Classic {
+        return true;
+    }
     let limit = consumer.settings.gossip_watchers;
     let knows = !consumer.revokes.ids().is_empty();
     consumer.cluster.answers_hello(consumer.hostname(), mingle::watched(arguments), knows, limit)

@@ -148,7 +148,8 @@ impl Cluster {
     }
 
     /// Whether this worker is among those that answer a `hello` which was addressed to nobody. `watched` tells, of an
-    /// asker that knows of watchers, whether they answered it; `knows`, whether we have revokes to tell.
+    /// asker that knows of watchers, whether they answered it; `knows`, whether we have revokes to tell. Only for who
+    /// gossips by watchers: others answer always.
     pub(crate) fn answers_hello(
         &self,
         hostname: &str,
@@ -157,7 +158,12 @@ impl Cluster {
         limit: usize,
     ) -> bool {
         let machine = lock(&self.machine);
-        let Some(Machine::Watch(watch)) = &*machine else { return true };
+        let watch = match &*machine {
+            Some(Machine::Watch(watch)) => watch,
+            Some(Machine::Classic(_)) => return true,
+            // We have not begun: others that start with us ask, too.
+            None => return watched.is_none() || knows,
+        };
         let Standing { lead, watchers, size, .. } = watch.standing();
         let watches = |name: &str| watchers.iter().any(|watcher| **watcher == *name);
         let is_next = |watching: bool| {

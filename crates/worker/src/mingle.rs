@@ -96,6 +96,10 @@ async fn sync(consumer: &Arc<Consumer>) -> Result<Synced, Error> {
             tracing::warn!("mingle: the broker does not take our question");
             Ok(Synced::default())
         }
+        Found::Silent => {
+            tracing::warn!("mingle: the watchers do not answer: what they know comes by gossip");
+            Ok(Synced::default())
+        }
     }
 }
 

@@ -21,6 +21,11 @@ const SILENCE: Duration = Duration::from_millis(200);
 /// How long all have who were there to be asked. To greet everybody instead, while a thousand start and the lead has no
 /// time, would give it less.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A broker that takes longer to make our mailbox is busy with others that start: to greet all of them, who would all be
+/// greeting, would bring it down. We wait for the lead that they will have.
+const BUSY: Duration = Duration::from_millis(300);
+/// How often we look for it; up to twice as long, lest all look at once.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What came of asking the watchers.
 pub(super) enum Found {
@@ -32,6 +37,8 @@ pub(super) enum Found {
     Refused,
     /// The broker takes nothing.
     Blocked,
+    /// They do not answer, on a broker that is busy.
+    Silent,
 }
 
 /// Asks the lead, or else all watchers, and takes over what comes back.
@@ -39,15 +46,17 @@ pub(super) enum Found {
 /// The answer comes by the mailbox by which we gossip from then on: to make one more is dear for a broker on which many
 /// start at once.
 pub(super) async fn ask(consumer: &Arc<Consumer>) -> Result<Found, Error> {
+    let begun = Instant::now();
     let mut mailbox = match consumer.cluster.open_mailbox(consumer).await {
         Err(error) if is_refused(&error) => return Ok(Found::Refused),
         opened => opened?,
     };
+    let is_busy = begun.elapsed() > BUSY;
     let (exchange, question) = {
         let revoked = consumer.revokes.ids();
         Exchange::begin(consumer.cluster.node(), true, &revoked, consumer.clock.forward(), now())
     };
-    let found = converse(consumer, &mut mailbox, exchange, &question).await;
+    let found = converse(consumer, &mut mailbox, exchange, &question, is_busy).await;
     consumer.cluster.keep_mailbox(Some(mailbox));
     found
 }
@@ -57,29 +66,36 @@ async fn converse(
     mailbox: &mut Mailbox,
     mut exchange: Exchange,
     question: &Message,
+    is_busy: bool,
 ) -> Result<Found, Error> {
     let to = consumer.settings.events.cluster();
-    let begun = Instant::now();
+    let until = Instant::now() + PATIENCE;
+    let look = LOOK + LOOK.mul_f64(f64::from(consumer.cluster.node().0 as u32) / f64::from(u32::MAX));
     let mut is_asked = false;
-    for key in [Key::Lead, Key::Watchers] {
-        match timeout(TIMEOUT, publish(consumer, &to, key, question, true)).await {
-            Ok(Ok(Published::Accepted)) => is_asked = true,
-            Ok(Ok(Published::Returned)) => {}
-            Ok(Err(error)) if is_refused(&error) => return Ok(Found::Refused),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Ok(Found::Blocked),
+    loop {
+        for key in [Key::Lead, Key::Watchers] {
+            match timeout(TIMEOUT, publish(consumer, &to, key, question, true)).await {
+                Ok(Ok(Published::Accepted)) => is_asked = true,
+                Ok(Ok(Published::Returned)) => {}
+                Ok(Err(error)) if is_refused(&error) => return Ok(Found::Refused),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Ok(Found::Blocked),
+            }
+            let until = match key {
+                _ if !is_asked => continue,
+                Key::Lead => Instant::now() + SILENCE,
+                _ => until,
+            };
+            if let Ok(Some(first)) = timeout_at(until, page(consumer, mailbox)).await {
+                let strangers = take_over(consumer, mailbox, &mut exchange, first, &to).await;
+                return Ok(Found::Watchers { strangers });
+            }
         }
-        let until = match key {
-            _ if !is_asked => continue,
-            Key::Lead => Instant::now() + SILENCE,
-            _ => begun + PATIENCE,
-        };
-        if let Ok(Some(first)) = timeout_at(until, page(consumer, mailbox)).await {
-            let strangers = take_over(consumer, mailbox, &mut exchange, first, &to).await;
-            return Ok(Found::Watchers { strangers });
+        if is_asked || !is_busy || Instant::now() > until {
+            return Ok(if is_asked && is_busy { Found::Silent } else { Found::Nobody });
         }
+        tokio::time::sleep(look).await;
     }
-    Ok(Found::Nobody)
 }
 
 /// Takes over page after page, each as it comes, and tells the lead of what it does not know. Returns whether there are
