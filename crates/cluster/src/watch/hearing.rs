@@ -10,7 +10,7 @@ use crate::state::Drift;
 
 /// How late our own heartbeat may come back while we judge others, in seconds.
 const LATE: f64 = 0.5;
-/// A deafness that is seen at one look only, in seconds.
+/// A deafness that is shorter than this, in seconds, may be one late look of ours.
 const MOMENT: f64 = 0.75;
 /// How late it may be while we lead.
 const DEAF: f64 = 1.0;

@@ -13,7 +13,7 @@ use super::roster::{Member, Roster};
 use super::{Action, Config, Ears, Role, Time, Watch, WatchError, send};
 
 /// Seconds between two looks for members that are lost.
-const LOOK: f64 = 0.5;
+const LOOK: f64 = 0.25;
 /// Seconds unopposed before a new lead listens to the members.
 const SETTLE: f64 = 0.5;
 /// Seconds in which changes are gathered, and in which the lead beats once besides its rhythm.
