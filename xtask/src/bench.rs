@@ -4,6 +4,7 @@ mod chatter;
 mod cpu;
 mod events;
 mod fill;
+mod hosted;
 mod programs;
 mod sqlite;
 mod startup;
@@ -19,6 +20,9 @@ cargo xtask bench throughput [--count N] [--rounds N] [--only NAME,...]
                            reads and acknowledges), and by --only celery (Python, prefork)
 cargo xtask bench events   [--count N] [--rounds N]
                            the same with and without events of tasks: what an event costs celeriac and Celery
+cargo xtask bench hosted   [--count N] [--rounds N] [--seconds S] [--soak N] [--only PART,...]
+                           one Python app by celeriac and by Celery: speed, cost, latency on an idle worker and at 100
+                           tasks/s for S seconds, memory, start; --soak: the parent's memory while N tasks go through
 cargo xtask bench startup  [--rounds N]
                            from the start to the line `ready.`, and memory when idle
 cargo xtask bench sqlite   [--count N] [--rounds N]
@@ -66,6 +70,7 @@ pub fn bench(args: &[&str]) -> Result<()> {
         ["throughput", options @ ..] => throughput::throughput(&Options::parse(options)?),
         ["events", options @ ..] => events::events(&Options::parse(options)?),
         ["startup", options @ ..] => startup::startup(&Options::parse(options)?),
+        ["hosted", options @ ..] => hosted::hosted(&hosted::Plan::parse(options)?),
         ["state", options @ ..] => state::state(&Options::parse(options)?),
         ["chatter", options @ ..] => chatter::chatter(&chatter::Plan::parse(options)?),
         ["sqlite", options @ ..] => sqlite::sqlite(&Options::parse(options)?),

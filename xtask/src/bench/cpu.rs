@@ -7,14 +7,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU seconds, user and system, of a process with all its threads and of its living descendants.
 pub fn seconds(pid: u32) -> f64 {
-    let all: Vec<Stat> = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(stat).collect();
-    let mut tree = vec![pid];
-    let mut next = 0;
-    while let Some(&parent) = tree.get(next) {
-        tree.extend(all.iter().filter(|stat| stat.parent == parent).map(|stat| stat.pid));
-        next += 1;
-    }
-    all.iter().filter(|stat| tree.contains(&stat.pid)).map(|stat| stat.ticks).sum::<f64>() / TICKS_PER_SECOND
+    tree(pid).iter().map(|stat| stat.ticks).sum::<f64>() / TICKS_PER_SECOND
 }
 
 /// CPU seconds, user and system, of a process alone; none of one that has ended.
@@ -31,6 +24,23 @@ pub fn resident(pid: u32) -> Option<f64> {
 /// The same, of pages that several processes have only the share.
 pub fn proportional(pid: u32) -> Option<f64> {
     mebibytes(pid, "smaps_rollup", "Pss:")
+}
+
+/// The same of a process and its living descendants together.
+pub fn proportional_together(pid: u32) -> f64 {
+    tree(pid).iter().filter_map(|stat| proportional(stat.pid)).sum()
+}
+
+fn tree(pid: u32) -> Vec<Stat> {
+    let mut others: Vec<Stat> =
+        fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(stat).collect();
+    let mut tree: Vec<Stat> = others.extract_if(.., |stat| stat.pid == pid).collect();
+    let mut next = 0;
+    while let Some(parent) = tree.get(next).map(|stat| stat.pid) {
+        tree.extend(others.extract_if(.., |stat| stat.parent == parent));
+        next += 1;
+    }
+    tree
 }
 
 fn mebibytes(pid: u32, file: &str, name: &str) -> Option<f64> {

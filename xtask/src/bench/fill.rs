@@ -10,31 +10,34 @@ pub const QUEUE: &str = "celery";
 /// Declares [`QUEUE`] and puts `count` persistent messages of `tasks.noop` into it, results ignored.
 pub fn fill(probe: &mut AmqpProbe, count: u32) {
     probe.declare(QUEUE);
-    for number in 0..count {
-        let id = format!("a807b12a-a70d-4bb3-9777-{number:012}");
-        let body = format!(
-            r#"[[{number}], {{}}, {{"callbacks": null, "errbacks": null, "chain": null, "chord": null}}]"#
-        );
-        let args = format!("({number},)");
-        let message = TaskMessage {
-            content_type: "application/json",
-            headers: headers(&id, &args),
-            correlation_id: &id,
-            reply_to: "b13cdb3b-37e1-3405-bf02-b312c707af08",
-            body: body.as_bytes(),
-        };
-        probe.publish(QUEUE, &message);
-    }
+    (0..count).for_each(|number| publish(probe, "tasks.noop", number));
     probe.flush();
     eventually(Duration::from_secs(60), "the queue holds all messages", || {
         (probe.queue(QUEUE)?.depth == count).then_some(())
     });
 }
 
-fn headers<'a>(id: &'a str, args: &'a str) -> Vec<(&'a str, Field<'a>)> {
+/// Puts one persistent message of a task, with this argument, into [`QUEUE`]; it goes off when the probe is flushed.
+pub fn publish(probe: &mut AmqpProbe, task: &str, number: u32) {
+    let id = format!("a807b12a-a70d-4bb3-9777-{number:012}");
+    let body = format!(
+        r#"[[{number}], {{}}, {{"callbacks": null, "errbacks": null, "chain": null, "chord": null}}]"#
+    );
+    let args = format!("({number},)");
+    let message = TaskMessage {
+        content_type: "application/json",
+        headers: headers(task, &id, &args),
+        correlation_id: &id,
+        reply_to: "b13cdb3b-37e1-3405-bf02-b312c707af08",
+        body: body.as_bytes(),
+    };
+    probe.publish(QUEUE, &message);
+}
+
+fn headers<'a>(task: &'a str, id: &'a str, args: &'a str) -> Vec<(&'a str, Field<'a>)> {
     vec![
         ("lang", Field::Text("py")),
-        ("task", Field::Text("tasks.noop")),
+        ("task", Field::Text(task)),
         ("id", Field::Text(id)),
         ("shadow", Field::Void),
         ("eta", Field::Void),

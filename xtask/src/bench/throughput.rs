@@ -1,10 +1,11 @@
 //! How fast a queue that was filled beforehand is drained, and at what cost.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use celeriac_testkit::{Process, RabbitMq};
+use celeriac_testkit::{Process, RabbitMq, Vhost};
 
 use super::fill::{QUEUE, fill};
 use super::programs::Program;
@@ -16,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(180);
 
 /// What one round of one program gave, from the moment a tenth of the messages was gone until none was left.
 pub(super) struct Round {
-    tasks_per_second: f64,
+    pub(super) tasks_per_second: f64,
     /// Microseconds.
     pub(super) cpu_per_task: f64,
     /// Seconds from the program's start until a tenth was gone.
@@ -51,11 +52,16 @@ pub fn throughput(options: &Options) -> Result<()> {
 
 pub(super) fn drain(server: &RabbitMq, program: Program, count: u32) -> Result<Round> {
     let vhost = server.vhost();
+    drain_by(&vhost, program.name(), &program.drain(&vhost, server.port()), count)
+}
+
+/// Fills the queue of the virtual host and has the command drain it.
+pub(super) fn drain_by(vhost: &Vhost, name: &str, command: &Command, count: u32) -> Result<Round> {
     let mut probe = vhost.probe();
     fill(&mut probe, count);
     let mut depth = || probe.queue(QUEUE).map_or(0, |queue| queue.depth);
     let started = Instant::now();
-    let process = Process::start(&program.drain(&vhost, server.port()));
+    let process = Process::start(command);
     let mut mark = None;
     loop {
         let (now, left) = (Instant::now(), depth());
@@ -70,8 +76,8 @@ pub(super) fn drain(server: &RabbitMq, program: Program, count: u32) -> Result<R
                 first_tenth: then.duration_since(started).as_secs_f64(),
             });
         }
-        ensure!(process.exit_status().is_none(), "{} ended:\n{}", program.name(), process.log());
-        ensure!(started.elapsed() < DEADLINE, "{} left {left} messages:\n{}", program.name(), process.log());
+        ensure!(process.exit_status().is_none(), "{} ended:\n{}", name, process.log());
+        ensure!(started.elapsed() < DEADLINE, "{} left {left} messages:\n{}", name, process.log());
         thread::sleep(POLL);
     }
 }

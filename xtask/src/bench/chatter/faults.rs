@@ -10,6 +10,7 @@ use super::log::{Line, lines};
 use super::report::Row;
 use super::rest::Rest;
 use super::swarm::{Death, LOST, Swarm, program};
+use crate::bench::table::quantile;
 use crate::cargo::run;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -158,25 +159,9 @@ fn new_lead(text: &str) -> Option<&str> {
     name.or_else(|| text.starts_with("gossip: leading (term ").then_some(""))
 }
 
-/// The figure below or at which this share of all figures lies.
-fn quantile(figures: &[f64], share: f64) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(at.saturating_sub(1)).copied().unwrap_or(f64::NAN)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Death, losses, new_lead, quantile};
-
-    #[test]
-    fn a_quantile_is_one_of_the_figures() {
-        let figures: Vec<f64> = (1..=100).rev().map(f64::from).collect();
-        assert_eq!([0.5, 0.99, 1.0].map(|share| quantile(&figures, share)), [50.0, 99.0, 100.0]);
-        assert_eq!(quantile(&[3.0], 0.5), 3.0);
-        assert!(quantile(&[], 0.5).is_nan());
-    }
+    use super::{Death, losses, new_lead};
 
     #[test]
     fn a_loss_counts_from_its_death_on() {
