@@ -86,7 +86,7 @@ class Asyncio(Threads):
     def trace(self, job):
         self.current.flight = self.flights[job[0]]
         try:
-            super().trace(job)
+            return super().trace(job)
         finally:
             del self.flights[job[0]]
 

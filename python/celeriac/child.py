@@ -56,10 +56,13 @@ class Jobs:
 
     def next(self):
         """The next job, as billiard frames it; ends the loop when there will be none."""
-        while not self.waiting:
-            self.flush()
-            self.waiting = self.received()
-        job = self.waiting.pop()
+        while True:
+            try:
+                job = self.waiting.pop()
+                break
+            except IndexError:  # also when they have been given back this moment
+                self.flush()
+                self.waiting = self.received()
         return TASK, (job[0], None, fast_trace_task, job[1:], {})
 
     def received(self):
@@ -94,7 +97,7 @@ class Jobs:
         answer = answers.answer(token, returned, value, self.rss())
         self.answers.append(answer)
 
-    def flush(self, *_):
+    def flush(self):
         """Sends what has ended; a handler of signals may do that at any time, so each answer is taken once."""
         ended = []
         try:
@@ -105,6 +108,13 @@ class Jobs:
         if ended:
             for packet in answers.packets(ended):
                 self.packets.socket.send(packet)
+
+    def let_go(self, *_):
+        """In a handler of signals: the job that runs is long, so nothing else is to wait for it."""
+        self.flush()
+        left, self.waiting = self.waiting, []
+        if left:
+            self.packets.send(("left", tuple(job[0] for job in reversed(left))))
 
     def disown(self):
         """In what a task has forked: it must neither take jobs nor write to the page."""
@@ -137,7 +147,7 @@ class Worker(billiard_pool.Worker):
         super().after_fork()
         process.die_with(self.parent)
         limits.guard(self.jobs.page)
-        signal.signal(signal.SIGURG, self.jobs.flush)
+        signal.signal(signal.SIGURG, self.jobs.let_go)
         os.register_at_fork(after_in_child=self.jobs.disown)
 
     def on_loop_start(self, pid):

@@ -158,6 +158,18 @@ class Batches(unittest.TestCase):
             open(os.path.join(host.folder.name, "two"), "w").close()
             self.assertEqual(list(child.answers(1)), [2])
 
+    def test_what_waits_in_its_packet_behind_a_long_job_is_given_back(self):
+        with Host() as host:
+            child = host.fork()
+            child.run(job(1, "basic.wait_for", "one"), job(2, "basic.noop"), job(3, "basic.noop"))
+            host.note("waiting")
+            os.kill(child.pid, signal.SIGURG)
+            self.assertEqual(child.receive(), ("left", (2, 3)))
+            open(os.path.join(host.folder.name, "one"), "w").close()
+            self.assertEqual(list(child.answers(1)), [1])
+            child.run(job(3, "basic.noop"))
+            self.assertEqual(list(child.answers(1)), [3])
+
     def test_what_a_busy_child_has_not_taken_can_be_taken_back(self):
         with Host() as host:
             child = host.fork()

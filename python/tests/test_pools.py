@@ -44,6 +44,14 @@ class Threads(Many):
         self.assertEqual(len({result[1] for result in results}), 4)
         self.assertEqual({result[2] for result in results}, {"MainProcess"})
 
+    def test_there_are_as_many_threads_as_ever_had_jobs_at_once(self):
+        self.child.run(*(job(n, "many.meet_in_threads", 2) for n in (1, 2)))
+        self.finished(2)
+        for token in range(3, 9):
+            self.child.run(job(token, "many.about"))
+            self.finished(1)
+        self.assertLessEqual({self.result(n)["thread"] for n in range(3, 9)}, {"Task-1", "Task-2"})
+
     def test_a_task_that_exits_ends_alone(self):
         self.child.run(job(1, "many.leave"), job(2, "many.about"))
         answers = self.finished(2)

@@ -8,6 +8,8 @@ mod bounds;
 mod dispatch;
 mod drive;
 mod home;
+mod kind;
+mod member;
 mod pace;
 mod request;
 mod send;
@@ -21,11 +23,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use celeriac_protocol::Map;
 use celeriac_worker::{Executor, Facts, Hosted, Parts, PoolStats, Request};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use self::dispatch::{Bound, Dispatch, Id, Job, Token};
 pub use self::home::{Home, Revive};
-use crate::host::{Child, Events};
+pub use self::kind::Kind;
+use self::member::Member;
+use crate::host::{Cancel, Events};
 
 /// How long the children may take to end at the end, before they are killed.
 const END: Duration = Duration::from_secs(5);
@@ -33,15 +37,15 @@ const END: Duration = Duration::from_secs(5);
 /// What a pool does besides the worker's settings.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// What it is called in `inspect stats`, for example `celery.concurrency.prefork:TaskPool`.
-    pub implementation: &'static str,
+    /// What its tasks run in.
+    pub kind: Kind,
     /// `worker_proc_alive_timeout`: how long a child may take to come up.
     pub proc_alive_timeout: Duration,
     /// `worker_max_tasks_per_child`, which the children mind themselves.
     pub max_tasks_per_child: Option<u64>,
 }
 
-/// Runs requests in children, one at a time in each (Celery's prefork pool).
+/// Runs requests in children: one at a time in each, or all in one.
 ///
 /// An early acknowledgement is said when a request is sent to its child. An idle child begins it at once; one that is
 /// known to be short may wait for others of its kind for a few milliseconds.
@@ -71,17 +75,18 @@ struct Held {
     request: Box<Request>,
     /// It was sent to a child before.
     begun: bool,
+    /// It was told to end, by remote control with this signal.
+    terminated: Option<i32>,
     _loaded: Loaded,
 }
 
 /// Counts a request until it is settled.
 struct Loaded(watch::Sender<usize>);
 
-/// A child, and who is told its exit code.
-struct Member {
-    child: Arc<Child>,
-    exit: Option<oneshot::Sender<i32>>,
-    sent: u64,
+impl Held {
+    fn new(request: Box<Request>, load: &watch::Sender<usize>) -> Self {
+        Held { request, begun: false, terminated: None, _loaded: Loaded::new(load) }
+    }
 }
 
 impl Loaded {
@@ -102,7 +107,12 @@ impl Pool {
     pub fn start(home: Arc<Home>, events: Events, settings: PoolSettings, parts: Parts) -> Hosted {
         let now = Instant::now();
         let state = State {
-            dispatch: Dispatch::new(parts.settings.concurrency, settings.proc_alive_timeout, now),
+            dispatch: Dispatch::new(
+                settings.kind,
+                parts.settings.concurrency,
+                settings.proc_alive_timeout,
+                now,
+            ),
             held: HashMap::new(),
             children: HashMap::new(),
             exits: HashMap::new(),
@@ -130,10 +140,17 @@ impl Pool {
         let held =
             |state: &State, token| state.held.get(&token).is_some_and(|held| which(&held.request.facts));
         let tokens: Vec<Token> = given.filter(|token| held(&state, *token)).collect();
-        for id in state.children.keys().copied().collect::<Vec<_>>() {
-            // Its other jobs are not known to have begun.
-            if let Some(running) = state.running(id).filter(|running| tokens.contains(running)) {
-                state.end_child(id, running);
+        for token in tokens.iter().copied() {
+            let Some(id) = state.dispatch.child_of(token) else { continue };
+            match self.settings.kind {
+                Kind::Prefork | Kind::Spawn | Kind::Solo if state.runs(id, token) => {
+                    state.end_child(id, token)
+                }
+                // It is not known to have begun.
+                Kind::Prefork | Kind::Spawn | Kind::Solo | Kind::Threads => {}
+                Kind::Asyncio => {
+                    let _ = state.cancel(id, token, Cancel::Revoke); // else it runs on
+                }
             }
         }
         tokens.into_iter().filter_map(|token| state.held.remove(&token)).collect()
@@ -150,12 +167,12 @@ impl Executor for Handle {
     }
 
     fn resize(&self, concurrency: usize) {
-        self.0.state().dispatch.resize(concurrency.max(1));
+        self.0.state().dispatch.resize(concurrency);
         self.0.turn();
     }
 
     fn submit(&self, request: Box<Request>) {
-        let held = Held { request, begun: false, _loaded: Loaded::new(&self.0.load) };
+        let held = Held::new(request, &self.0.load);
         self.0.state().submit(held);
     }
 
@@ -195,6 +212,9 @@ impl Executor for Handle {
     }
 
     fn cancel_late(&self) {
+        if !self.0.settings.kind.ends_tasks() {
+            return;
+        }
         for held in self.0.cancel_given(|facts| facts.policy.acks_late) {
             let pool = self.0.clone();
             tokio::spawn(async move { pool.cancelled(held, true).await });
@@ -213,6 +233,9 @@ impl Executor for Handle {
         }
         let cancelled = self.0.cancel_given(|_| true);
         self.0.turn();
+        if !self.0.settings.kind.ends_tasks() && !cancelled.is_empty() {
+            self.0.state().kill_all(); // nothing else stops a thread
+        }
         for held in cancelled {
             // What is acknowledged late comes again by itself (`celery/worker/consumer/consumer.py`).
             let tell = !held.request.facts.policy.acks_late;
@@ -228,7 +251,7 @@ impl Executor for Handle {
     }
 
     fn stats(&self) -> PoolStats {
-        let state = self.0.state();
+        let (state, kind) = (self.0.state(), self.0.settings.kind);
         let pid = |member: &Member| u32::try_from(member.child.pid()).unwrap_or_default();
         let all: u64 = state.children.values().map(|member| member.sent).sum();
         let each = state.children.values().map(|member| member.sent.to_string());
@@ -238,7 +261,8 @@ impl Executor for Handle {
             ("strategy", "idle first".into()),
         ];
         PoolStats {
-            implementation: self.0.settings.implementation,
+            implementation: kind.implementation(),
+            threads: (kind == Kind::Threads).then(|| state.children.values().map(|member| member.most).sum()),
             processes: state.children.values().map(pid).collect(),
             max_tasks_per_child: self.0.settings.max_tasks_per_child,
             writes: Map::from_iter(writes),
@@ -262,10 +286,10 @@ impl State {
         self.held.insert(self.last, held);
     }
 
-    /// The job that a child runs.
-    fn running(&self, id: Id) -> Option<Token> {
-        let running = self.children.get(&id)?.child.running().ok()?;
-        running.map(|running| running.token)
+    /// Whether a child runs this job.
+    fn runs(&self, id: Id, token: Token) -> bool {
+        let member = self.children.get(&id);
+        member.is_some_and(|member| member.running().iter().any(|running| running.token == token))
     }
 
     fn kill_all(&self) {

@@ -16,7 +16,7 @@ use crate::chatter::Chatter;
 use crate::control::Commands;
 use crate::counters::Counters;
 use crate::events::Dispatcher;
-use crate::executor::Executor;
+use crate::executor::{Autoscaler, Executor};
 use crate::gossip::{Cluster, Handlers};
 use crate::listener::{Listener, Mailbox};
 use crate::producer::Producer;
@@ -40,6 +40,8 @@ pub struct Consumer {
     pub(crate) producer: Arc<Producer>,
     pub(crate) events: Arc<Dispatcher>,
     pub(crate) executor: Arc<dyn Executor>,
+    /// Resizes the executor, with `--autoscale`.
+    pub(crate) autoscaler: Option<Arc<Autoscaler>>,
     /// Stores what the executor does not run.
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) revokes: Arc<Revokes>,
@@ -179,7 +181,8 @@ impl Consumer {
 
     /// How many deliveries may be unsettled, before those that wait for their time; 0 is no limit.
     pub(crate) fn prefetch(&self) -> u16 {
-        self.settings.prefetch_of(self.executor.concurrency())
+        let most = self.autoscaler.as_ref().map(|autoscaler| autoscaler.bounds().max);
+        self.settings.prefetch_of(most.unwrap_or_else(|| self.executor.concurrency()))
     }
 
     /// Has the intake do something; false while there is none.

@@ -1,5 +1,6 @@
 //! What runs requests, and how a program brings an executor of its own.
 
+mod autoscale;
 mod native;
 
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use celeriac_protocol::{Map, Value};
 use crate::backend::Backend;
 use crate::counters::Counters;
 use crate::events::Dispatcher;
+pub use crate::executor::autoscale::Autoscale;
+pub(crate) use crate::executor::autoscale::Autoscaler;
 pub(crate) use crate::executor::native::NativeExecutor;
 use crate::request::{Facts, Request};
 use crate::revokes::Revokes;
@@ -22,7 +25,7 @@ pub trait Executor: Send + Sync {
     /// How many requests run at once at most.
     fn concurrency(&self) -> usize;
 
-    /// Has so many requests run at once, at least one. Those that run already are not touched.
+    /// Has so many requests run at once, as far as it can. Those that run already are not touched.
     fn resize(&self, concurrency: usize);
 
     /// Takes a request; the prefetch count bounds how many wait. It starts after the next [`wake`](Self::wake).
@@ -65,6 +68,8 @@ pub struct PoolStats {
     pub implementation: &'static str,
     /// The ids of its processes.
     pub processes: Vec<u32>,
+    /// How many threads its tasks have, where these are what they run in.
+    pub threads: Option<usize>,
     /// After how many tasks a process is replaced.
     pub max_tasks_per_child: Option<u64>,
     /// How many requests each process was given, as Celery shows it; empty when that is not counted.
@@ -76,7 +81,7 @@ impl PoolStats {
     pub(crate) fn into_map(self, concurrency: usize, timeouts: Value) -> Map {
         let or_none = |known: bool, value: Value| if known { value } else { "N/A".into() };
         let max_tasks = self.max_tasks_per_child;
-        Map::from_iter([
+        let mut map = Map::from_iter([
             ("implementation", Value::from(self.implementation)),
             ("max-concurrency", (concurrency as u64).into()),
             ("processes", Value::List(self.processes.into_iter().map(Value::from).collect())),
@@ -84,7 +89,11 @@ impl PoolStats {
             ("put-guarded-by-semaphore", false.into()),
             ("timeouts", timeouts),
             ("writes", or_none(!self.writes.is_empty(), self.writes.into())),
-        ])
+        ]);
+        if let Some(threads) = self.threads {
+            map.insert("threads", threads as u64);
+        }
+        map
     }
 }
 

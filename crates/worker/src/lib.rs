@@ -61,7 +61,7 @@ pub use consumer::Consumer;
 pub use counters::Counters;
 pub use error::{SendError, WorkerError};
 pub use events::Dispatcher;
-pub use executor::{Executor, Hosted, Parts, PoolStats};
+pub use executor::{Autoscale, Executor, Hosted, Parts, PoolStats};
 pub use gossip::Cluster;
 pub use pidbox::{EventSettings, Pidbox};
 pub use producer::{Producer, ProducerSettings};

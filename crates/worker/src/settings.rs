@@ -7,6 +7,7 @@ use celeriac_protocol::Map;
 use celeriac_protocol::codec::Accept;
 use celeriac_protocol::revoked;
 
+use crate::executor::Autoscale;
 use crate::pidbox::{EventSettings, Pidbox};
 use crate::queues::{Queues, TaskQueue};
 use crate::task::Rate;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub hostname: String,
     /// `worker_concurrency`: how many tasks run at once.
     pub concurrency: usize,
+    /// Between which bounds the pool grows and shrinks, if it does; `concurrency` is then what it starts with.
+    pub autoscale: Option<Autoscale>,
     /// `worker_prefetch_multiplier`: deliveries held for each running task; 0 is no limit.
     pub prefetch_multiplier: u16,
     /// The queues that are known.
@@ -135,6 +138,7 @@ impl Default for Settings {
         Settings {
             hostname: "celery@localhost".to_owned(),
             concurrency: std::thread::available_parallelism().map_or(1, usize::from),
+            autoscale: None,
             prefetch_multiplier: 4,
             queues: Queues::default(),
             consume_from: Vec::new(),

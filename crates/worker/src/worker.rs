@@ -22,7 +22,7 @@ use crate::counters::Counters;
 use crate::error::WorkerError;
 use crate::events::{Dispatcher, DispatcherSettings, Events};
 use crate::evloop::Evloop;
-use crate::executor::{Factory, Hosted, NativeExecutor, Parts};
+use crate::executor::{Autoscaler, Factory, Hosted, NativeExecutor, Parts};
 use crate::gossip::{Cluster, Gossip, Handlers};
 use crate::heart::Heart;
 use crate::mingle::Mingle;
@@ -216,7 +216,11 @@ impl Worker {
             revokes: revokes.clone(),
             counters: self.counters.clone(),
         };
-        let Hosted { executor, backend } = self.factory.map_or_else(native, |make| make(parts()));
+        let Hosted { mut executor, backend } = self.factory.map_or_else(native, |make| make(parts()));
+        let autoscaler = settings.autoscale.map(|bounds| Autoscaler::new(executor.clone(), bounds));
+        if let Some(autoscaler) = &autoscaler {
+            executor = autoscaler.clone();
+        }
         let served = |name: &str| {
             let task = self.registry.task(name)?.clone();
             Some((name.to_owned(), Arc::new(Served::new(name, task, &settings))))
@@ -224,6 +228,7 @@ impl Worker {
         Consumer {
             tasks: self.registry.names().into_iter().filter_map(served).collect::<HashMap<_, _>>(),
             executor,
+            autoscaler,
             backend,
             events,
             store: self.store,

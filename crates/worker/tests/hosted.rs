@@ -74,6 +74,7 @@ impl Executor for Notes {
     fn stats(&self) -> PoolStats {
         PoolStats {
             implementation: "notes",
+            threads: None,
             processes: Vec::new(),
             max_tasks_per_child: None,
             writes: Map::new(),

@@ -71,7 +71,7 @@ pub mod parts {
     pub use super::level::{CRITICAL, Level};
     pub use super::log::Log;
     pub use super::node::file_name;
-    pub use super::overrides::revokes;
+    pub use super::overrides::{autoscale_keepalive, revokes};
     pub use super::pidfile::Pidfile;
     pub use super::process::{Signals, restart, say, start_log};
     pub use super::signals::Ending;

@@ -113,13 +113,26 @@ pub(super) fn node(mut settings: Settings, options: &Worker) -> Result<Settings,
 /// [`Error::Usage`] when a variable's value means nothing.
 pub fn revokes(settings: &mut Settings) -> Result<(), Error> {
     settings.revokes_max = number("CELERY_WORKER_REVOKES_MAX")?.unwrap_or(settings.revokes_max);
-    let seconds: Option<f64> = number("CELERY_WORKER_REVOKE_EXPIRES")?;
-    let expires = seconds.map(|seconds| {
-        let wrong = |_| Error::Usage(format!("CELERY_WORKER_REVOKE_EXPIRES: {seconds} is no time"));
+    settings.revoke_expires = seconds("CELERY_WORKER_REVOKE_EXPIRES")?.unwrap_or(settings.revoke_expires);
+    Ok(())
+}
+
+/// `AUTOSCALE_KEEPALIVE`, a variable of the environment: for how long a pool that has grown stays so.
+///
+/// # Errors
+/// [`Error::Usage`] when its value means nothing.
+pub fn autoscale_keepalive() -> Result<Duration, Error> {
+    Ok(seconds("AUTOSCALE_KEEPALIVE")?.unwrap_or(Duration::from_secs(30)))
+}
+
+/// The time in a variable of the environment.
+fn seconds(name: &str) -> Result<Option<Duration>, Error> {
+    let seconds: Option<f64> = number(name)?;
+    let time = seconds.map(|seconds| {
+        let wrong = |_| Error::Usage(format!("{name}: {seconds} is no time"));
         Duration::try_from_secs_f64(seconds).map_err(wrong)
     });
-    settings.revoke_expires = expires.transpose()?.unwrap_or(settings.revoke_expires);
-    Ok(())
+    time.transpose()
 }
 
 /// The number in a variable of the environment (`celery/worker/state.py`).

@@ -7,8 +7,9 @@ use anyhow::anyhow;
 use celeriac::GossipMode;
 use celeriac::cli::parts::{self, Format, Level};
 use celeriac_protocol::Value;
+use celeriac_python::pool::Kind;
 use celeriac_python::report::{Features, Report};
-use celeriac_worker::Settings;
+use celeriac_worker::{Autoscale, Settings};
 
 use super::error::Stop;
 use super::parse::Given;
@@ -47,8 +48,9 @@ impl Ready {
         }
         let mut settings = report.settings(&features(given)).map_err(anyhow::Error::from)?;
         parts::revokes(&mut settings)?;
-        if let Some((most, _)) = report.worker.autoscale {
-            settings.concurrency = most;
+        if let Some((max, min)) = autoscale(report) {
+            settings.concurrency = min;
+            settings.autoscale = Some(Autoscale { max, min, keepalive: parts::autoscale_keepalive()? });
         }
         let file = |name: Option<&str>| {
             let expanded = name.map(|name| parts::file_name(name, &settings.hostname));
@@ -82,6 +84,16 @@ fn features(given: &Given) -> Features {
     }
 }
 
+/// The pool that the app is to run in.
+pub fn kind(report: &Report) -> Option<Kind> {
+    Kind::from_name(&report.worker.pool)
+}
+
+/// The most and the fewest that run at once, where the pool has a choice.
+fn autoscale(report: &Report) -> Option<(usize, usize)> {
+    report.worker.autoscale.filter(|(max, _)| *max > 0 && kind(report) != Some(Kind::Solo))
+}
+
 /// What the app asks for and this worker does not do, a line each.
 pub fn notes(report: &Report) -> Vec<String> {
     let mut notes = report.read.unsupported.clone();
@@ -89,8 +101,12 @@ pub fn notes(report: &Report) -> Vec<String> {
     notes.extend(
         report.write.unsupported.iter().filter(|note| !report.read.unsupported.contains(note)).cloned(),
     );
-    if let Some((most, _)) = report.worker.autoscale {
-        notes.push(format!("--autoscale is not built yet: concurrency is {most}"));
+    let (facts, kind) = (&report.worker, kind(report));
+    if facts.autoscale.is_some() && autoscale(report).is_none() {
+        notes.push("--autoscale: the pool solo runs one task at a time".to_owned());
+    }
+    if kind == Some(Kind::Threads) && (facts.time_limit.is_some() || facts.soft_time_limit.is_some()) {
+        notes.push("The pool threads has no time limits, as in Celery: nobody can end a thread".to_owned());
     }
     let unsent: Vec<_> = UNSENT.into_iter().filter(|signal| report.signals.contains(*signal)).collect();
     if !unsent.is_empty() {

@@ -20,7 +20,7 @@ use futures_util::FutureExt;
 
 use super::error::Stop;
 use super::parse::{Given, parse};
-use super::ready::{Ready, notes};
+use super::ready::{Ready, kind, notes};
 use super::{detach, failover, options};
 
 /// Runs a worker until a signal ends it. The command stands at `at`.
@@ -133,16 +133,7 @@ async fn work(given: &Given, python: &Path, words: &[String]) -> Result<Ending, 
 fn pool_settings(report: &Report) -> Result<PoolSettings, Stop> {
     let alive = report.seconds("worker_proc_alive_timeout").map_err(anyhow::Error::from)?;
     Ok(PoolSettings {
-        implementation: match report.worker.pool.as_str() {
-            "prefork" => "celery.concurrency.prefork:TaskPool",
-            "solo" => "celery.concurrency.solo:TaskPool",
-            "spawn" => "celeriac:spawn",
-            other => {
-                return Err(Stop::Other(anyhow!(
-                    "-P {other} is not built yet: there are prefork, spawn and solo"
-                )));
-            }
-        },
+        kind: kind(report).ok_or_else(|| Stop::Other(anyhow!("there is no pool {}", report.worker.pool)))?,
         proc_alive_timeout: alive.unwrap_or(Duration::from_secs(4)),
         max_tasks_per_child: report.worker.max_tasks_per_child,
     })

@@ -12,13 +12,15 @@ pub enum Message {
     Up,
     /// Jobs have ended.
     Done(Vec<Answer>),
-    /// A job runs; from the pools that have no page.
+    /// A job runs; from the pools that run many in a process.
     Began {
         /// The job.
         token: u64,
         /// Since when: nanoseconds of the monotonic clock.
         since: u64,
     },
+    /// It runs something long, and gives back the jobs that it has taken and not begun.
+    Left(Vec<u64>),
     /// It ends after this, and what it has not answered has not begun.
     Bye(Bye),
 }
@@ -84,6 +86,10 @@ impl Message {
                 (Some(token), Some(since)) => Ok(Message::Began { token, since }),
                 _ => Err(unexpected(&message)),
             },
+            Some(("left", [Value::List(tokens)])) => {
+                let tokens = tokens.iter().map(|token| unsigned(token).ok_or_else(|| unexpected(&message)));
+                tokens.collect::<Result<_, _>>().map(Message::Left)
+            }
             Some(("bye", [Value::String(reason)])) if reason == "limit" => Ok(Message::Bye(Bye::Limit)),
             Some(("bye", [_])) => Ok(Message::Bye(Bye::Exit)),
             _ => Err(unexpected(&message)),

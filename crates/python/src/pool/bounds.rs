@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::dispatch::{Bound, Id, Token};
-use super::undone::Undone;
-use super::{Pool, State};
-use crate::host::{Running, Signal};
+use super::undone::{Undone, seconds};
+use super::{Kind, Pool, State};
+use crate::host::{Cancel, HostError, Running, Signal};
 
 /// How soon a job that is to be ended is looked at again, when it has not begun.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -18,13 +18,13 @@ impl Pool {
     pub(super) fn look(self: &Arc<Self>, state: &mut State, id: Id, token: Token, bound: Bound) {
         let Some(held) = state.held.get(&token) else { return };
         let Some(member) = state.children.get(&id) else { return };
-        let (facts, child, now) = (held.request.facts.clone(), member.child.clone(), Instant::now());
+        let (facts, now) = (held.request.facts.clone(), Instant::now());
         let limit = match bound {
             Bound::Soft => facts.policy.soft_time_limit,
             Bound::Hard => facts.policy.time_limit,
             Bound::Signal(_) => None,
         };
-        let running = child.running().ok().flatten().filter(|running| running.token == token);
+        let running = member.running().into_iter().find(|running| running.token == token);
         let left = match (running, limit) {
             (Some(running), Some(limit)) => limit.checked_sub(age(running)).filter(|left| !left.is_zero()),
             (Some(_), None) => None,
@@ -36,28 +36,73 @@ impl Pool {
             }
             return state.dispatch.bound(token, bound, now + left);
         }
-        let seconds = limit.map(|limit| limit.as_secs_f64()).unwrap_or_default();
+        let limit = limit.unwrap_or_default();
         match bound {
             Bound::Soft => {
-                tracing::warn!("Soft time limit ({seconds}s) exceeded for {}", facts.label());
-                let _ = child.signal(Signal::USR1, token); // it may have ended by itself
+                tracing::warn!("Soft time limit ({}s) exceeded for {}", limit.as_secs_f64(), facts.label());
             }
             Bound::Hard => {
-                tracing::error!("Hard time limit ({seconds}s) exceeded for {}", facts.label());
+                tracing::error!("Hard time limit ({}s) exceeded for {}", limit.as_secs_f64(), facts.label());
+            }
+            Bound::Signal(_) if !self.settings.kind.ends_tasks() => {
+                tracing::warn!("{} runs on: a thread cannot be terminated", facts.label());
+            }
+            Bound::Signal(_) => {}
+        }
+        match self.settings.kind {
+            Kind::Prefork | Kind::Spawn | Kind::Solo => self.interrupt(state, id, token, bound, limit),
+            Kind::Asyncio => state.cancel_bound(id, token, bound, limit),
+            Kind::Threads => {}
+        }
+    }
+
+    /// Ends what a process runs; what it does not answer itself is stored by the service.
+    fn interrupt(self: &Arc<Self>, state: &mut State, id: Id, token: Token, bound: Bound, limit: Duration) {
+        let undone = match bound {
+            Bound::Soft => return state.signal(id, token, Signal::USR1),
+            Bound::Hard => {
                 state.end_child(id, token);
-                if let (Some(held), Some(limit)) = (state.held.remove(&token), limit) {
-                    self.settle_undone(held, Undone::TimedOut(limit));
-                }
+                Undone::TimedOut(limit)
             }
             Bound::Signal(signal) => {
-                let known = Signal::from_named_raw(signal).unwrap_or(Signal::TERM);
-                let _ = child.signal(known, token); // it may have ended by itself
-                if let Some(held) = state.held.remove(&token) {
-                    self.parts.counters.revoked.count();
-                    self.settle_undone(held, Undone::Terminated(signal));
-                }
+                state.signal(id, token, Signal::from_named_raw(signal).unwrap_or(Signal::TERM));
+                self.parts.counters.revoked.count();
+                Undone::Terminated(signal)
             }
+        };
+        if let Some(held) = state.held.remove(&token) {
+            self.settle_undone(held, undone);
         }
+    }
+}
+
+impl State {
+    fn signal(&self, id: Id, token: Token, signal: Signal) {
+        if let Some(member) = self.children.get(&id) {
+            let _ = member.child.signal(signal, token); // it may have ended by itself
+        }
+    }
+
+    /// Ends a coroutine, whose tracer then answers; what is none runs on.
+    fn cancel_bound(&mut self, id: Id, token: Token, bound: Bound, limit: Duration) {
+        let limit = seconds(limit);
+        let how = match bound {
+            Bound::Soft => Cancel::Soft,
+            Bound::Hard => Cancel::Hard(&limit),
+            Bound::Signal(_) => Cancel::Revoke,
+        };
+        if !self.cancel(id, token, how) {
+            return self.dispatch.bound(token, bound, Instant::now() + AGAIN);
+        }
+        if let (Bound::Signal(signal), Some(held)) = (bound, self.held.get_mut(&token)) {
+            held.terminated = Some(signal);
+        }
+    }
+
+    /// Has a coroutine cancelled; false when its process takes nothing at the moment.
+    pub(super) fn cancel(&self, id: Id, token: Token, how: Cancel<'_>) -> bool {
+        let member = self.children.get(&id);
+        !member.is_some_and(|member| matches!(member.child.cancel(token, how), Err(HostError::Busy)))
     }
 }
 

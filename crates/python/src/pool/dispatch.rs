@@ -2,7 +2,9 @@
 //!
 //! An idle child gets the job that has waited longest. Jobs that were measured short may be given ahead, so that a child
 //! has always something to do, but no more than it is expected to do in [`AHEAD`]. A child that does not answer for as
-//! long runs something that has turned out to be long: what it has not taken is taken back, and others run it.
+//! long runs something that has turned out to be long: what it has not begun is taken back, and others run it.
+//!
+//! A pool whose tasks share a child has one, which gets every job that may run.
 
 mod child;
 #[cfg(test)]
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::child::{Child, Given, Timer, Timers};
+use super::kind::Kind;
 use super::pace::Paces;
 
 /// A job, by a number of its own.
@@ -22,7 +25,7 @@ pub type Id = u64;
 
 /// How long what a child was given is expected to take at most, where it is more than one job.
 const AHEAD: Duration = Duration::from_millis(5);
-/// A packet is this many jobs at most: none of them can be taken back when the child has taken it.
+/// A packet is this many jobs at most: when the child has taken it, only its own hand gives them back.
 const PACKET: usize = 16;
 /// How long a child has to unwind at the hard limit before it is killed.
 const GRACE: Duration = Duration::from_millis(100);
@@ -70,14 +73,15 @@ pub struct Job {
 /// What becomes of the jobs of a child that has ended; what it has not begun waits again.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// The job that it ran.
-    pub lost: Option<Token>,
+    /// The jobs that it ran.
+    pub lost: Vec<Token>,
     /// Jobs that it has begun, and whose answers died with it.
     pub unheard: Vec<Token>,
 }
 
 /// The machine.
 pub struct Dispatch {
+    kind: Kind,
     limit: usize,
     alive: Duration,
     waiting: VecDeque<Token>,
@@ -91,9 +95,10 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// For `limit` children, each of which has `alive` to come up.
-    pub fn new(limit: usize, alive: Duration, now: Instant) -> Self {
+    /// For `limit` jobs at once; each child has `alive` to come up.
+    pub fn new(kind: Kind, limit: usize, alive: Duration, now: Instant) -> Self {
         Dispatch {
+            kind,
             limit,
             alive,
             waiting: VecDeque::new(),
@@ -106,14 +111,14 @@ impl Dispatch {
         }
     }
 
-    /// How many children there are to be.
+    /// How many jobs run at once.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Has so many children run.
+    /// Has so many jobs run at once, as far as the pool can.
     pub fn resize(&mut self, limit: usize) {
-        self.limit = limit;
+        self.limit = limit.min(self.kind.most());
     }
 
     /// Has every child replaced when it has ended what it runs.
@@ -147,6 +152,11 @@ impl Dispatch {
         self.children.values().flat_map(|child| child.given.iter().copied()).collect()
     }
 
+    /// The child that has a job.
+    pub fn child_of(&self, token: Token) -> Option<Id> {
+        self.jobs.get(&token)?.child
+    }
+
     /// A child can take jobs.
     pub fn up(&mut self, id: Id) {
         if let Some(child) = self.children.get_mut(&id) {
@@ -171,7 +181,7 @@ impl Dispatch {
         true
     }
 
-    /// Jobs of a child that it has not taken after all.
+    /// Jobs of a child that it has not begun.
     pub fn taken_back(&mut self, id: Id, tokens: &[Token]) {
         let Some(child) = self.children.get_mut(&id) else { return };
         for token in tokens.iter().rev() {
@@ -197,21 +207,24 @@ impl Dispatch {
         }
     }
 
-    /// A child has ended, while it ran this job, after it has begun so many.
-    pub fn ended(&mut self, id: Id, running: Option<Token>, begun: u64, now: Instant) -> Ended {
+    /// A child has ended, while it ran these jobs, after it has begun so many of those that come one after the other.
+    pub fn ended(&mut self, id: Id, running: &[Token], begun: u64, now: Instant) -> Ended {
         let Some(mut child) = self.children.remove(&id) else { return Ended::default() };
         let began = usize::try_from(begun.saturating_sub(child.answered)).unwrap_or(usize::MAX);
-        let given: Vec<_> = child.given.iter().copied().collect();
-        let (begun, rest) = given.split_at(began.min(given.len()));
-        for token in rest.iter().rev() {
-            child.take(*token, &mut self.jobs, &mut self.timers);
-            self.waiting.push_front(*token);
-        }
+        let given: Vec<_> = child.given.iter().copied().enumerate().collect();
         let mut ended = Ended::default();
-        for token in begun {
-            child.take(*token, &mut self.jobs, &mut self.timers);
-            self.jobs.remove(token);
-            if Some(*token) == running { ended.lost = Some(*token) } else { ended.unheard.push(*token) }
+        for (place, token) in given.into_iter().rev() {
+            child.take(token, &mut self.jobs, &mut self.timers);
+            let list = match (running.contains(&token), place < began) {
+                (true, _) => &mut ended.lost,
+                (false, true) => &mut ended.unheard,
+                (false, false) => {
+                    self.waiting.push_front(token);
+                    continue;
+                }
+            };
+            list.push(token);
+            self.jobs.remove(&token);
         }
         if !child.is_up {
             // One that cannot start must not be started again and again at once.
@@ -299,18 +312,19 @@ impl Dispatch {
     fn balance(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let staying = self.children.values().filter(|child| !child.leaves).count();
         let may_start = self.starts.is_some_and(|at| at <= now);
-        for _ in staying..self.limit {
+        let wanted = if self.kind.is_shared() { self.limit.min(1) } else { self.limit };
+        for _ in staying..wanted {
             if !may_start {
                 break;
             }
             let taken: BTreeSet<u32> = self.children.values().map(|child| child.index).collect();
             let Some(index) = (0..).find(|index| !taken.contains(index)) else { break };
             self.last += 1;
-            self.children.insert(self.last, Child::new(index, now));
+            self.children.insert(self.last, Child::new(index, self.kind.is_shared(), now));
             self.timers.insert((now + self.alive, Timer::Alive(self.last)));
             actions.push(Action::Fork(self.last, index));
         }
-        for _ in self.limit..staying {
+        for _ in wanted..staying {
             // An idle one, if there is one.
             let stays = |(_, child): &(&Id, &mut Child)| !child.leaves;
             let surplus = self.children.iter_mut().filter(stays).min_by_key(|(_, child)| child.given.len());
@@ -328,7 +342,7 @@ impl Dispatch {
                 continue;
             };
             let expected = self.paces.short(&given.job.name);
-            let open = self.children.iter_mut().filter(|(_, child)| child.has_room(expected));
+            let open = self.children.iter_mut().filter(|(_, child)| child.has_room(expected, self.limit));
             let Some((id, child)) = open.min_by_key(|(_, child)| (!child.given.is_empty(), child.expected))
             else {
                 break;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::dispatch::{Action, Ended, Id, Token};
 use super::undone::Undone;
 use super::{Member, Pool, State, settle};
-use crate::host::{Answer, Child, Event, Events, Message, Signal};
+use crate::host::{self, Answer, Child, Event, Events, Message, Signal};
 
 /// Time between two looks whether the last child has ended.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -74,7 +74,7 @@ impl Pool {
                         Ok(child) => pool.born(id, Arc::new(child)),
                         Err(error) => {
                             tracing::error!("A child cannot be started: {error}");
-                            pool.state().dispatch.ended(id, None, 0, Instant::now());
+                            pool.state().dispatch.ended(id, &[], 0, Instant::now());
                             pool.turn();
                         }
                     }
@@ -96,7 +96,7 @@ impl Pool {
         let mut state = self.state();
         let (exit, exited) = oneshot::channel();
         let status = state.exits.remove(&child.pid());
-        let mut member = Member { child: child.clone(), exit: Some(exit), sent: 0 };
+        let mut member = Member::new(child.clone(), exit);
         if let Some(status) = status {
             let _ = member.exit.take().map(|exit| exit.send(status));
         }
@@ -142,8 +142,12 @@ impl Pool {
                 state.dispatch.leaves(id);
                 state.take_back(id);
             }
-            // The page says so.
-            Message::Began { .. } => {}
+            Message::Began { token, since } => {
+                if let Some(member) = state.children.get_mut(&id) {
+                    member.began(token, since);
+                }
+            }
+            Message::Left(tokens) => state.dispatch.taken_back(id, &tokens),
         }
         drop(state);
         self.turn();
@@ -152,11 +156,18 @@ impl Pool {
     fn answered(self: &Arc<Self>, state: &mut State, id: Id, answer: Answer) {
         let run = Duration::try_from_secs_f64(answer.runtime).unwrap_or_default();
         let token = answer.token;
+        if let Some(member) = state.children.get_mut(&id) {
+            member.answered(token);
+        }
         if !state.dispatch.answered(id, token, Some(run), Instant::now()) {
             return;
         }
         // One that was ended by us has been settled.
         let Some(mut held) = state.held.remove(&token) else { return };
+        if let (host::State::Ignore, Some(signal)) = (answer.state, held.terminated) {
+            self.parts.counters.revoked.count();
+            return self.settle_undone(held, Undone::Terminated(signal));
+        }
         match Undone::of(&answer) {
             Some(undone) => self.settle_undone(held, undone),
             None => settle::answered(&self.parts, &mut held.request, answer),
@@ -166,14 +177,16 @@ impl Pool {
     fn ended(self: &Arc<Self>, id: Id, child: &Child, status: i32) {
         let mut state = self.state();
         state.take_back(id);
-        let (running, begun) = (child.running().ok().flatten(), child.begun().unwrap_or_default());
-        let running = running.map(|running| running.token);
-        let Ended { lost, unheard } = state.dispatch.ended(id, running, begun, Instant::now());
-        state.children.remove(&id);
+        let running = state.children.remove(&id).map(|member| member.running()).unwrap_or_default();
+        let running: Vec<_> = running.into_iter().map(|running| running.token).collect();
+        let begun = child.begun().unwrap_or_default();
+        let Ended { lost, unheard } = state.dispatch.ended(id, &running, begun, Instant::now());
         if let Some(status) = settle::unexpected(status) {
-            tracing::error!("Process 'ForkPoolWorker-{id}' pid:{} exited with '{status}'", child.pid());
+            let name = self.settings.kind.process(id);
+            tracing::error!("Process '{name}' pid:{} exited with '{status}'", child.pid());
         }
-        if let Some((token, held)) = lost.and_then(|token| Some((token, state.held.remove(&token)?))) {
+        for token in lost {
+            let Some(held) = state.held.remove(&token) else { continue };
             self.settle_undone(held, Undone::Lost(settle::worker_lost(status, token)));
         }
         for token in unheard {

@@ -8,7 +8,7 @@ use celeriac_protocol::{Map, TaskMessage, Value};
 use celeriac_worker::{Backend, Origin, Request, Revocation};
 
 use super::request::Packed;
-use super::{Held, Loaded, Pool, settle};
+use super::{Held, Pool, settle};
 use crate::host::{Action, Answer, HostError, Lost, State};
 
 /// Why a request was not ended by its child.
@@ -102,7 +102,7 @@ impl Pool {
 impl Backend for Pool {
     async fn discard(&self, request: Box<Request>, revocation: Revocation) {
         revocation.tell(&request.facts, &self.parts.counters);
-        let held = Held { request, begun: false, _loaded: Loaded::new(&self.load) };
+        let held = Held::new(request, &self.load);
         self.undone(held, Undone::Revoked(revocation)).await;
     }
 
@@ -133,6 +133,6 @@ impl Backend for Pool {
 }
 
 /// Seconds, whole where they are, as Celery's settings have them.
-fn seconds(time: Duration) -> Value {
+pub fn seconds(time: Duration) -> Value {
     if time.subsec_nanos() == 0 { time.as_secs().into() } else { time.as_secs_f64().into() }
 }

@@ -16,7 +16,7 @@ use celeriac_protocol::codec::{Accept, Serializer};
 use celeriac_protocol::control::Request;
 use celeriac_protocol::{Event, Map, Value};
 use celeriac_python::host::{StartError, Started, Zygote, find_python};
-use celeriac_python::pool::{Home, Pool, PoolSettings};
+use celeriac_python::pool::{Home, Kind, Pool, PoolSettings};
 use celeriac_results::DisabledStore;
 use celeriac_testkit::{TempDir, eventually, workspace_root};
 use celeriac_worker::{
@@ -66,11 +66,8 @@ impl Rig {
         let monitor = Monitor::open(&*connection).await;
         let (worker, producer) = worker(&transport, concurrency, change).await;
         let (handle, counters) = (worker.shutdown_handle(), worker.counters());
-        let settings = PoolSettings {
-            implementation: "celery.concurrency.prefork:TaskPool",
-            proc_alive_timeout: PATIENCE,
-            max_tasks_per_child: None,
-        };
+        let settings =
+            PoolSettings { kind: Kind::Prefork, proc_alive_timeout: PATIENCE, max_tasks_per_child: None };
         let (told, executor) = tokio::sync::oneshot::channel();
         let pool = home.clone();
         let worker = worker.executor(move |parts| {

@@ -46,9 +46,15 @@ impl Arguments {
 
     /// A whole number of at least 0, or 1 when there is none.
     pub(super) fn count(&mut self, name: &str) -> Result<usize, CommandError> {
+        Ok(self.optional_count(name)?.unwrap_or(1))
+    }
+
+    /// A whole number of at least 0, if there is one.
+    pub(super) fn optional_count(&mut self, name: &str) -> Result<Option<usize>, CommandError> {
         match self.take(name) {
-            Value::Null => Ok(1),
+            Value::Null => Ok(None),
             Value::Int(number) => usize::try_from(number)
+                .map(Some)
                 .map_err(|_| CommandError::Value(format!("{name} must not be negative: {number}"))),
             found => Err(CommandError::Argument(format!(
                 "'{}' object cannot be interpreted as an integer",

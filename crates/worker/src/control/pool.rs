@@ -5,7 +5,7 @@ use std::sync::Arc;
 use celeriac_protocol::{Value, repr};
 
 use super::arguments::{Arguments, cut};
-use super::command::{CommandError, ok};
+use super::command::{CommandError, nok, ok};
 use crate::consumer::Consumer;
 use crate::shutdown::Shutdown;
 use crate::tasks::Change;
@@ -14,16 +14,24 @@ use crate::tasks::Change;
 const LARGEST: usize = 10_000;
 
 pub(super) fn pool_grow(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result<Value, CommandError> {
+    if consumer.autoscaler.is_some() {
+        return nok("pool_grow is not for a pool that scales itself: move its bounds by autoscale");
+    }
     let concurrency = consumer.executor.concurrency();
     let more = concurrency.saturating_add(arguments.count("n")?);
     if more > LARGEST.max(concurrency) {
         return Err(CommandError::Value(format!("the pool can grow to {LARGEST} slots at most")));
     }
-    resize(consumer, more);
+    if resize(consumer, more) < more {
+        return Err(CommandError::Value("this pool cannot grow".to_owned()));
+    }
     ok("pool will grow")
 }
 
 pub(super) fn pool_shrink(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result<Value, CommandError> {
+    if consumer.autoscaler.is_some() {
+        return nok("pool_shrink is not for a pool that scales itself: move its bounds by autoscale");
+    }
     let concurrency = consumer.executor.concurrency();
     let fewer = concurrency.saturating_sub(arguments.count("n")?).max(1);
     if concurrency == 1 {
@@ -33,9 +41,11 @@ pub(super) fn pool_shrink(consumer: &Arc<Consumer>, mut arguments: Arguments) ->
     ok("pool will shrink")
 }
 
-fn resize(consumer: &Consumer, concurrency: usize) {
+/// The concurrency that the pool then has.
+fn resize(consumer: &Consumer, concurrency: usize) -> usize {
     consumer.executor.resize(concurrency);
     consumer.change(Change::Concurrency);
+    consumer.executor.concurrency()
 }
 
 pub(super) fn pool_restart(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, CommandError> {
@@ -46,8 +56,19 @@ pub(super) fn pool_restart(consumer: &Arc<Consumer>, _: Arguments) -> Result<Val
     ok("reload started")
 }
 
-pub(super) fn autoscale(_: &Arc<Consumer>, _: Arguments) -> Result<Value, CommandError> {
-    Err(CommandError::Value("Autoscale not enabled".to_owned()))
+pub(super) fn autoscale(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result<Value, CommandError> {
+    let Some(autoscaler) = &consumer.autoscaler else {
+        return Err(CommandError::Value("Autoscale not enabled".to_owned()));
+    };
+    let bounds = autoscaler.bounds();
+    let max = arguments.optional_count("max")?.unwrap_or(bounds.max);
+    let min = arguments.optional_count("min")?.unwrap_or(bounds.min);
+    if !(min.max(1)..=LARGEST).contains(&max) {
+        return Err(CommandError::Value(format!("max={max} min={min} are no bounds, which go to {LARGEST}")));
+    }
+    autoscaler.update(max, min);
+    consumer.change(Change::Concurrency);
+    ok(format!("autoscale now max={max} min={min}"))
 }
 
 pub(super) fn shutdown(consumer: &Arc<Consumer>, mut arguments: Arguments) -> Result<Value, CommandError> {

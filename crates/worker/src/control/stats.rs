@@ -25,7 +25,7 @@ pub(super) fn stats(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, Com
     total.sort();
     let total: Map = total.into_iter().map(|(name, runs)| (name, runs.into())).collect();
     let uptime = consumer.started.elapsed().as_secs_f64().round();
-    Ok(Map::from_iter([
+    let mut stats = Map::from_iter([
         ("total", Value::from(total)),
         ("pid", std::process::id().into()),
         ("clock", consumer.clock.value().to_string().into()),
@@ -36,8 +36,19 @@ pub(super) fn stats(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, Com
         ("rusage", rusage().map_or_else(|| "N/A".into(), Value::from)),
         // Celery's workers have none; nobody who reads stats minds one more.
         ("celeriac", Map::from_iter([("chatter", consumer.chatter.to_value())]).into()),
-    ])
-    .into())
+    ]);
+    if let Some(autoscaler) = &consumer.autoscaler {
+        let (bounds, executor) = (autoscaler.bounds(), &consumer.executor);
+        let counts = [
+            ("max", bounds.max),
+            ("min", bounds.min),
+            ("current", executor.concurrency()),
+            ("qty", executor.load()),
+        ];
+        let counts = counts.into_iter().map(|(name, count)| (name, Value::from(count as u64)));
+        stats.insert("autoscaler", counts.collect::<Map>());
+    }
+    Ok(stats.into())
 }
 
 fn pool(consumer: &Consumer) -> Map {

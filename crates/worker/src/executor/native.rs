@@ -158,6 +158,7 @@ impl Executor for NativeExecutor {
         PoolStats {
             implementation: "celeriac:native",
             processes: vec![std::process::id()],
+            threads: None,
             max_tasks_per_child: None,
             writes: Map::new(),
         }

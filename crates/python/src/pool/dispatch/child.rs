@@ -34,6 +34,8 @@ pub struct Given {
 /// A child as the machine knows it.
 pub struct Child {
     pub index: u32,
+    /// It runs all that it has at once.
+    pub is_shared: bool,
     pub is_up: bool,
     /// It gets nothing any more.
     pub leaves: bool,
@@ -54,9 +56,10 @@ pub struct Child {
 }
 
 impl Child {
-    pub fn new(index: u32, now: Instant) -> Self {
+    pub fn new(index: u32, is_shared: bool, now: Instant) -> Self {
         Child {
             index,
+            is_shared,
             is_up: false,
             leaves: false,
             is_slow: false,
@@ -69,16 +72,19 @@ impl Child {
         }
     }
 
-    /// Whether it takes a job that is expected to be short, or not.
-    pub fn has_room(&self, expected: Option<Duration>) -> bool {
+    /// Whether it takes a job that is expected to be short, or not, where so many run at once.
+    pub fn has_room(&self, expected: Option<Duration>, limit: usize) -> bool {
         let takes = self.is_up && !self.leaves && !self.is_blocked;
+        if self.is_shared {
+            return takes && self.given.len() < limit;
+        }
         let ahead = expected.is_some_and(|expected| !self.is_slow && self.expected + expected <= AHEAD);
         takes && (self.given.is_empty() || ahead)
     }
 
     /// Has it looked at whether it is slow, while more than one job depends on that.
     pub fn watch(&mut self, id: Id, timers: &mut Timers) {
-        if self.given.len() > 1 && !self.is_watched && !self.is_slow {
+        if self.given.len() > 1 && !self.is_watched && !self.is_slow && !self.is_shared {
             self.is_watched = timers.insert((self.since + AHEAD, Timer::Slow(id)));
         }
     }

@@ -10,9 +10,13 @@ struct Bench {
 impl Bench {
     /// With children that are up.
     fn new(children: usize) -> Self {
+        Bench::of(Kind::Prefork, children)
+    }
+
+    fn of(kind: Kind, children: usize) -> Self {
         let now = Instant::now();
         let mut bench =
-            Bench { dispatch: Dispatch::new(children, Duration::from_secs(4), now), now, last: 0 };
+            Bench { dispatch: Dispatch::new(kind, children, Duration::from_secs(4), now), now, last: 0 };
         for action in bench.turn() {
             let Action::Fork(id, _) = action else { panic!("{action:?}") };
             bench.dispatch.up(id);
@@ -135,8 +139,8 @@ fn what_a_dead_child_has_not_begun_runs_first_and_what_it_ran_is_lost() {
     bench.turn();
     bench.answer(1, 2, Duration::from_micros(100));
     // Since then 3 has ended, without being heard, and 4 runs.
-    let ended = bench.dispatch.ended(1, Some(4), 1 + 3, bench.now);
-    assert_eq!(ended, Ended { lost: Some(4), unheard: vec![3] });
+    let ended = bench.dispatch.ended(1, &[4], 1 + 3, bench.now);
+    assert_eq!(ended, Ended { lost: vec![4], unheard: vec![3] });
     bench.submit("short", 1);
     assert_eq!(bench.turn(), [Action::Fork(2, 0)]);
     bench.dispatch.up(2);
@@ -150,7 +154,7 @@ fn a_child_that_says_goodbye_is_replaced_and_loses_nothing() {
     bench.turn();
     bench.dispatch.leaves(1);
     assert_eq!(bench.turn(), [Action::Fork(2, 1)], "in another slot while the first is there");
-    assert_eq!(bench.dispatch.ended(1, None, 0, bench.now), Ended::default());
+    assert_eq!(bench.dispatch.ended(1, &[], 0, bench.now), Ended::default());
     bench.dispatch.up(2);
     assert_eq!(sent(&bench.turn()), [(2, vec![1])]);
 }
@@ -158,12 +162,12 @@ fn a_child_that_says_goodbye_is_replaced_and_loses_nothing() {
 #[test]
 fn a_child_that_does_not_come_up_is_killed_and_its_place_is_taken_after_a_pause() {
     let now = Instant::now();
-    let mut dispatch = Dispatch::new(1, Duration::from_secs(4), now);
+    let mut dispatch = Dispatch::new(Kind::Prefork, 1, Duration::from_secs(4), now);
     assert_eq!(dispatch.turn(now), [Action::Fork(1, 0)]);
     let late = now + Duration::from_secs(4);
     assert_eq!(dispatch.next(now), Some(late));
     assert_eq!(dispatch.turn(late), [Action::Kill(1)]);
-    dispatch.ended(1, None, 0, late);
+    dispatch.ended(1, &[], 0, late);
     assert_eq!(dispatch.turn(late), []);
     assert_eq!(dispatch.next(late), Some(late + PAUSE));
     assert_eq!(dispatch.turn(late + PAUSE), [Action::Fork(2, 0)]);
@@ -202,7 +206,7 @@ fn children_come_and_go_by_the_limit() {
     assert_eq!(bench.turn(), [Action::Exit(2)], "the idle one");
     bench.dispatch.resize(3);
     assert_eq!(bench.turn(), [Action::Fork(3, 2), Action::Fork(4, 3)]);
-    bench.dispatch.ended(2, None, 0, bench.now);
+    bench.dispatch.ended(2, &[], 0, bench.now);
     bench.dispatch.resize(0);
     assert_eq!(bench.turn(), [Action::Exit(3), Action::Exit(4), Action::Exit(1)]);
 }
@@ -211,7 +215,7 @@ fn children_come_and_go_by_the_limit() {
 fn without_a_zygote_no_child_is_asked_for() {
     let mut bench = Bench::new(1);
     bench.dispatch.can_start(false, bench.now);
-    bench.dispatch.ended(1, None, 0, bench.now);
+    bench.dispatch.ended(1, &[], 0, bench.now);
     assert_eq!(bench.later(Duration::from_secs(60)), []);
     bench.dispatch.can_start(true, bench.now);
     assert_eq!(bench.turn(), [Action::Fork(2, 0)]);
@@ -225,4 +229,37 @@ fn a_socket_that_is_full_is_tried_again_later() {
     bench.dispatch.refused(1, &[1], bench.now);
     assert_eq!(bench.turn(), []);
     assert_eq!(sent(&bench.later(AHEAD)), [(1, vec![1])]);
+}
+
+#[test]
+fn jobs_that_share_a_child_run_at_once_up_to_the_limit() {
+    let mut bench = Bench::of(Kind::Threads, 3);
+    bench.submit("any", 5);
+    assert_eq!(sent(&bench.turn()), [(1, vec![1, 2, 3])]);
+    bench.answer(1, 2, Duration::from_micros(1));
+    assert_eq!(sent(&bench.turn()), [(1, vec![4])]);
+    assert_eq!(bench.later(Duration::from_secs(1)), [], "none of them waits for another");
+    bench.dispatch.resize(4);
+    assert_eq!(bench.turn(), [Action::Send(1, vec![5])]);
+    bench.dispatch.resize(1);
+    assert_eq!(bench.turn(), [], "one child still runs all");
+}
+
+#[test]
+fn all_that_runs_in_a_shared_child_is_lost_with_it() {
+    let mut bench = Bench::of(Kind::Asyncio, 4);
+    bench.submit("any", 4);
+    bench.turn();
+    let ended = bench.dispatch.ended(1, &[4, 2], 0, bench.now);
+    assert_eq!(ended, Ended { lost: vec![4, 2], unheard: vec![] });
+    assert_eq!(bench.turn(), [Action::Fork(2, 0)]);
+    bench.dispatch.up(2);
+    assert_eq!(sent(&bench.turn()), [(2, vec![1, 3])]);
+}
+
+#[test]
+fn solo_stays_alone() {
+    let mut bench = Bench::of(Kind::Solo, 1);
+    bench.dispatch.resize(4);
+    assert_eq!((bench.turn(), bench.dispatch.limit()), (vec![], 1));
 }
