@@ -32,8 +32,7 @@ def failure(info):
     if isinstance(error, Ignore):
         return "ignore", "", ""
     if isinstance(error, Retry):
-        reason = error if error.exc is None else error.exc
-        return "retry", safe_repr(reason), safe_str(info.traceback)
+        return "retry", safe_repr(error.exc), safe_str(info.traceback)
     return "failure", safe_repr(get_pickled_exception(error)), safe_str(info.traceback)
 
 

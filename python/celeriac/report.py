@@ -6,7 +6,7 @@ import billiard
 import celery
 import kombu
 from celery import signals
-from celery.app.defaults import DEFAULTS, SETTING_KEYS
+from celery.app.defaults import SETTING_KEYS
 from celery.app.utils import HIDDEN_SETTINGS
 from celery.worker.control import Panel
 from kombu.serialization import prepare_accept_content
@@ -34,9 +34,10 @@ def report(worker, given):
     app = worker.app
     # Attributes, since some are properties that look at the environment, too.
     conf = {name: getattr(app.conf, name, None) for name in SETTING_KEYS}
+    changed = app.conf.without_defaults()
     return plain({
         "conf": conf,
-        "changed": sorted(name for name in conf if conf[name] != DEFAULTS.get(name)),
+        "changed": sorted(name for name in conf if name in changed),
         "secret": sorted(name for name in SETTING_KEYS if HIDDEN_SETTINGS.search(name)),
         "worker": worker_facts(worker),
         "tasks": {name: task_facts(task) for name, task in app.tasks.items()},

@@ -20,6 +20,8 @@ class Service:
 
     def __call__(self):
         process.die_with(self.parent)
+        # What Celery's commands log there, the parent has logged.
+        logging.getLogger("celery.worker.control").addFilter(lambda record: record.levelno > logging.INFO)
         link = wire.Stream(self.fd)
         while True:
             message = link.receive()

@@ -418,7 +418,7 @@ impl Intake {
 /// What `task-received` says (`celery/worker/strategy.py`).
 fn tell_received(headers: &TaskHeaders, fields: &mut Map) {
     let time = |time: Option<DateTime<Utc>>| time.map(time::iso);
-    fields.insert("name", headers.task.as_str());
+    fields.insert("name", headers.name());
     fields.insert("args", headers.argsrepr.as_deref());
     fields.insert("kwargs", headers.kwargsrepr.as_deref());
     fields.insert("root_id", headers.root_id.as_deref());
