@@ -23,6 +23,7 @@ struct Faults {
     forgets: AtomicBool,
     stalls: AtomicBool,
     lags: AtomicBool,
+    is_busy: bool,
     holds: watch::Sender<bool>,
     refuses: Mutex<Option<Refused>>,
     dead: AtomicBool,
@@ -54,6 +55,11 @@ impl Shim {
     pub fn lagging(inner: MemoryTransport) -> Self {
         let faults = Faults { lags: true.into(), ..Faults::default() };
         Shim { inner, faults: Arc::new(faults) }
+    }
+
+    /// Takes half a second to declare anything, as one on which many start.
+    pub fn busy(inner: MemoryTransport) -> Self {
+        Shim { inner, faults: Arc::new(Faults { is_busy: true, ..Faults::default() }) }
     }
 
     pub fn stall(&self) {
@@ -143,6 +149,9 @@ impl Connection for ShimConnection {
     async fn declare(&self, topology: &Topology) -> Result<(), Error> {
         for exchange in &topology.exchanges {
             self.faults.check(Refused::Declare, &exchange.name)?;
+        }
+        if self.faults.is_busy {
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         self.inner.declare(topology).await
     }

@@ -14,6 +14,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::party::{Guest, Party};
 use crate::log::Log;
+use crate::shim::Shim;
 use crate::support::DEADLINE;
 
 /// Somebody on the cluster's exchange, or in remote control, made by hand.
@@ -201,6 +202,38 @@ async fn watchers_that_do_not_answer_are_followed_by_a_hello() {
     let a = party.join_with("a@test", mingles).await;
     assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
     assert!(matches!(mute.word().await, Word::Compare(_)) && matches!(mute.word().await, Word::Compare(_)));
+    let hello = node.hello().await.unwrap();
+    assert_eq!(hello.get("celeriac"), Some(&Map::from_iter([("watched", Value::from(false))]).into()));
+    drop(a);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_busy_broker_a_lead_that_comes_meanwhile_is_asked_instead_of_all() {
+    let log = Log::record();
+    let party = Party::new();
+    let mut node = Hand::node(&party).await;
+    let joins = party.join_by("a@test", Shim::busy(party.transport.clone()), mingles);
+    let answers = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let mut lead = Hand::on_cluster(&party, &[Key::Lead]).await;
+        let Word::Compare(compare) = lead.word().await else { panic!("no question") };
+        let page = Revokes { buckets: Vec::new(), ids: Vec::new(), last: true, strangers: false, clock: 1 };
+        lead.say(Key::Node(compare.node), &Word::Revokes(page)).await;
+        lead.session.close().await;
+    };
+    let (a, ()) = tokio::join!(joins, answers);
+    assert_eq!(log.count("INFO mingle: sync with 1 nodes"), 1, "{log}");
+    assert_eq!(node.hello().await, None);
+    drop(a);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_busy_broker_all_are_asked_when_no_lead_comes() {
+    let party = Party::new();
+    let mut node = Hand::node(&party).await;
+    let began = Instant::now();
+    let a = party.join_by("a@test", Shim::busy(party.transport.clone()), mingles).await;
+    assert!(began.elapsed() > Duration::from_secs(5), "{:?}", began.elapsed());
     let hello = node.hello().await.unwrap();
     assert_eq!(hello.get("celeriac"), Some(&Map::from_iter([("watched", Value::from(false))]).into()));
     drop(a);
