@@ -1,6 +1,8 @@
 """Tasks whose children are ended in all ways; results are files."""
 
+import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -57,6 +59,63 @@ def careful():
 @app.task(acks_late=True)
 def careless():
     os.kill(os.getpid(), 9)
+
+
+@app.task(acks_late=True)
+def carefully_busy(seconds):
+    busy(seconds)
+
+
+@app.task
+def pid():
+    return os.getpid()
+
+
+@app.task
+def until(name=None):
+    """Ends when somebody has made a file; without a name at once."""
+    if name:
+        (FOLDER / f"{name}-waits").write_text(threading.current_thread().name)
+    while name and not (FOLDER / name).exists():
+        time.sleep(0.005)
+
+
+def met(task, count):
+    """Whether so many tasks have begun."""
+    (FOLDER / f"meets-{count}-{task.request.id}").touch()
+    return len(list(FOLDER.glob(f"meets-{count}-*"))) == count
+
+
+@app.task(bind=True)
+def meet(self, count):
+    while not met(self, count):
+        time.sleep(0.005)
+    return os.getpid()
+
+
+@app.task(bind=True)
+async def converse(self, count):
+    while not met(self, count):
+        await asyncio.sleep(0.005)
+    return [self.request.id, os.getpid()]
+
+
+@app.task
+async def doze(name):
+    """Sleeps on, and says when it is woken."""
+    (FOLDER / name).write_text(str(os.getpid()))
+    try:
+        await asyncio.sleep(60)
+    finally:
+        (FOLDER / f"{name}-woken").write_text("woken")
+
+
+@app.task
+async def heed():
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        return "heeded"
 
 
 @app.task(bind=True)

@@ -1,7 +1,9 @@
 //! A worker whose tasks are Python's, with a broker in memory.
 
 mod ends;
+mod limits;
 mod runs;
+mod shared;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -54,24 +56,38 @@ impl Rig {
     }
 
     async fn start_with(concurrency: usize, change: impl FnOnce(&mut Settings)) -> Self {
+        Rig::start_as("prefork", concurrency, Vec::new(), change).await
+    }
+
+    /// With another pool, and further options of Python's.
+    async fn start_as(
+        pool: &'static str,
+        concurrency: usize,
+        options: Vec<(&'static str, Value)>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let (dir, transport) = (Arc::new(TempDir::new()), MemoryTransport::new());
-        let folder = dir.clone();
+        let options: Map = options.into_iter().chain([("pool", pool.into())]).collect();
+        let (folder, again) = (dir.clone(), options.clone());
         let revive = move || {
-            let folder = folder.clone();
-            Box::pin(async move { zygote(folder.path()).await }) as _
+            let (folder, options) = (folder.clone(), again.clone());
+            Box::pin(async move { zygote(folder.path(), options).await }) as _
         };
-        let Started { zygote, events, .. } = zygote(dir.path()).await.unwrap();
+        let Started { zygote, events, .. } = zygote(dir.path(), options).await.unwrap();
         let home = Home::new(zygote, Box::new(revive));
         let connection = transport.connect().await.unwrap();
         let monitor = Monitor::open(&*connection).await;
         let (worker, producer) = worker(&transport, concurrency, change).await;
         let (handle, counters) = (worker.shutdown_handle(), worker.counters());
-        let settings =
-            PoolSettings { kind: Kind::Prefork, proc_alive_timeout: PATIENCE, max_tasks_per_child: None };
+        let settings = PoolSettings {
+            kind: Kind::from_name(pool).unwrap(),
+            proc_alive_timeout: PATIENCE,
+            max_tasks_per_child: None,
+        };
         let (told, executor) = tokio::sync::oneshot::channel();
-        let pool = home.clone();
+        let started = home.clone();
         let worker = worker.executor(move |parts| {
-            let hosted = Pool::start(pool, events, settings, parts);
+            let hosted = Pool::start(started, events, settings, parts);
             let _ = told.send(hosted.executor.clone());
             hosted
         });
@@ -100,8 +116,25 @@ impl Rig {
 
     /// The process that runs the task `busy`.
     async fn busy(&self) -> i32 {
-        let file = self.dir.path().join("busy");
-        self.wait("a busy child", || std::fs::read_to_string(&file).ok()?.parse().ok()).await
+        self.note("busy").await.parse().unwrap()
+    }
+
+    /// What a task has written.
+    async fn note(&self, name: &str) -> String {
+        let file = self.dir.path().join(name);
+        let read = || std::fs::read_to_string(&file).ok().filter(|text| !text.is_empty());
+        self.wait(&format!("the note {name}"), read).await
+    }
+
+    /// Lets a task go on that waits for it.
+    fn release(&self, name: &str) {
+        self.dir.write(name, "go");
+    }
+
+    /// Terminates tasks by remote control.
+    async fn terminate(&self, ids: &[&str]) {
+        let ids = Value::List(ids.iter().map(|id| (*id).into()).collect());
+        self.control("revoke", &[("task_id", ids), ("terminate", true.into())]).await;
     }
 
     async fn wait<T: Send + 'static>(&self, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
@@ -209,7 +242,25 @@ async fn worker(
     };
     change(&mut settings);
     let mut registry = Registry::default();
-    for name in ["add", "fail", "again", "busy", "soft", "careful", "careless", "about", "leave"] {
+    let names = [
+        "add",
+        "fail",
+        "again",
+        "busy",
+        "soft",
+        "careful",
+        "careless",
+        "carefully_busy",
+        "about",
+        "leave",
+        "pid",
+        "until",
+        "meet",
+        "converse",
+        "doze",
+        "heed",
+    ];
+    for name in names {
         let acks_late = Some(name.starts_with("care"));
         registry.declare(format!("app.{name}"), TaskOptions { acks_late, ..TaskOptions::default() });
     }
@@ -217,7 +268,7 @@ async fn worker(
     (Worker::new(Arc::new(transport.clone()), store, producer.clone(), registry, settings), producer)
 }
 
-async fn zygote(dir: &Path) -> Result<Started, StartError> {
+async fn zygote(dir: &Path, more: Map) -> Result<Started, StartError> {
     let own = std::env::var_os("CELERIAC_TEST_PYTHON");
     let own = own.map_or_else(|| workspace_root().join(".venv/bin/python"), PathBuf::from);
     let python = find_python(Some(&own)).unwrap();
@@ -229,6 +280,7 @@ async fn zygote(dir: &Path) -> Result<Started, StartError> {
         ("loglevel", "INFO".into()),
         ("workdir", dir.to_str().into()),
     ]);
+    let options: Map = options.into_iter().chain(more).collect();
     let apps = workspace_root().join("crates/python/tests/pool");
     let variables = [
         ("PYTHONPATH", apps.to_str().unwrap()),
