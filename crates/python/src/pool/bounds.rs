@@ -77,8 +77,9 @@ impl Pool {
 }
 
 impl State {
-    fn signal(&self, id: Id, token: Token, signal: Signal) {
-        if let Some(member) = self.children.get(&id) {
+    fn signal(&mut self, id: Id, token: Token, signal: Signal) {
+        if let Some(member) = self.children.get_mut(&id) {
+            member.terminated |= signal != Signal::USR1;
             let _ = member.child.signal(signal, token); // it may have ended by itself
         }
     }

@@ -177,11 +177,13 @@ impl Pool {
     fn ended(self: &Arc<Self>, id: Id, child: &Child, status: i32) {
         let mut state = self.state();
         state.take_back(id);
-        let running = state.children.remove(&id).map(|member| member.running()).unwrap_or_default();
+        let member = state.children.remove(&id);
+        let terminated = member.as_ref().is_some_and(|member| member.terminated);
+        let running = member.map(|member| member.running()).unwrap_or_default();
         let running: Vec<_> = running.into_iter().map(|running| running.token).collect();
         let begun = child.begun().unwrap_or_default();
         let Ended { lost, unheard } = state.dispatch.ended(id, &running, begun, Instant::now());
-        if let Some(status) = settle::unexpected(status) {
+        if let Some(status) = settle::unexpected(status).filter(|_| !terminated) {
             let name = self.settings.kind.process(id);
             tracing::error!("Process '{name}' pid:{} exited with '{status}'", child.pid());
         }

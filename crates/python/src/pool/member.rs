@@ -16,13 +16,15 @@ pub struct Member {
     pub sent: u64,
     /// How many have run in it at once.
     pub most: usize,
+    /// Remote control has sent it a signal: that it ends is no news.
+    pub terminated: bool,
     /// The jobs that it has told it runs, and since when; the others write that on their page.
     told: HashMap<Token, u64>,
 }
 
 impl Member {
     pub fn new(child: Arc<Child>, exit: oneshot::Sender<i32>) -> Self {
-        Member { child, exit: Some(exit), sent: 0, most: 0, told: HashMap::new() }
+        Member { child, exit: Some(exit), sent: 0, most: 0, terminated: false, told: HashMap::new() }
     }
 
     /// It has told that it runs a job.
