@@ -179,7 +179,7 @@ impl Watch {
             Input::Message(message) => self.on_message(message, revoked, now, &mut actions),
             Input::Returned => self.on_returned(revoked, now, &mut actions),
             Input::Accepted => self.on_accepted(now),
-            Input::Unblocked => self.stall(now),
+            Input::Unblocked => self.on_unblocked(now),
             Input::Tick => {}
             Input::Election { id, topic, action } => {
                 self.elect(now, &mut actions, |elections, scene, actions| {
@@ -254,6 +254,16 @@ impl Watch {
     /// We did nothing for a while, or could say nothing: what we know may be over.
     fn stall(&mut self, now: Time) {
         self.resumes = Some(now.steady + CATCH_UP);
+    }
+
+    /// What we or others had to say has waited: the silence of others begins now. A question that is under way has its
+    /// own time.
+    fn on_unblocked(&mut self, now: Time) {
+        match &mut self.role {
+            Role::Follows(following) => following.calm(now.steady),
+            Role::Leads(_) if self.resumes.is_none() => self.stall(now),
+            Role::Leads(_) => {}
+        }
     }
 
     fn on_connected(&mut self, now: Time, actions: &mut Vec<Action>) {

@@ -93,6 +93,14 @@ impl Following {
         self.seek = if is_new { Seek::Ask(now) } else { Seek::No };
     }
 
+    /// The lead's silence begins now; whoever asks goes on.
+    pub(super) fn calm(&mut self, now: f64) {
+        self.heard = now;
+        if matches!(self.seek, Seek::Ask(_)) && self.lead.is_some() {
+            self.seek = Seek::No;
+        }
+    }
+
     pub(super) fn next_timeout(&self, seeks: bool) -> f64 {
         let seek = match self.seek {
             _ if !seeks => f64::MAX,

@@ -44,6 +44,26 @@ fn all_may_start_within_a_second_or_minutes_apart() {
 }
 
 #[test]
+fn a_broker_that_takes_seconds_for_each_message_gets_a_lead_that_tells() {
+    each(100, |run| {
+        let taken = run.random.between(0.5, 3.0);
+        let mut sim = run.sim(Faults { taken, ..Faults::NONE });
+        let size = run.size(2, 40);
+        sim.start_within(3.0, size, "w", Role::Watch);
+        sim.run(25.0);
+        sim.check_converged();
+        let place = sim.bystander();
+        if let Some(place) = place {
+            sim.stop(place);
+        }
+        sim.run(15.0);
+        sim.check_converged();
+        sim.check_told(true);
+        sim
+    });
+}
+
+#[test]
 fn a_crash_and_an_end_are_told_once_for_what_they_are() {
     each(150, |run| {
         let size = run.size(4, 20);

@@ -15,12 +15,21 @@ pub struct Faults {
     pub delay: f64,
     /// The chance of each heartbeat that the process stands still for 2.2 s before it.
     pub stalls: f64,
+    /// Seconds until the broker says that it has taken a message, at most.
+    pub taken: f64,
 }
 
 impl Faults {
     /// A broker as it should be.
-    pub const NONE: Faults =
-        Faults { loss: 0.0, unheard: 0.0, duplicates: 0.0, reordered: 0.0, delay: 0.002, stalls: 0.0 };
+    pub const NONE: Faults = Faults {
+        loss: 0.0,
+        unheard: 0.0,
+        duplicates: 0.0,
+        reordered: 0.0,
+        delay: 0.002,
+        stalls: 0.0,
+        taken: 0.0,
+    };
 
     /// Nothing is lost, but much is slow, comes twice or out of order.
     pub fn rough(random: &mut Random) -> Self {

@@ -10,6 +10,9 @@ use celeriac_protocol::Event;
 use super::process::{Kind, Parcel};
 use super::sim::{Sim, What};
 
+/// What takes so many seconds, the driver takes for the end of a blockade.
+const LATE: f64 = 1.0;
+
 impl Sim {
     /// Sends something to the broker; what one process sends arrives in its order.
     pub fn publish(&mut self, process: usize, parcel: Parcel, mandatory: bool) {
@@ -79,9 +82,17 @@ impl Sim {
                 }
             }
         }
-        if let (true, Some((to, session))) = (mandatory, from) {
-            let delay = self.faults.delay(&mut self.random);
+        let Some((to, session)) = from else { return };
+        let (taken, mut delay) = (self.faults.taken, 0.0);
+        if taken > 0.0 {
+            delay += self.random.between(0.5, 1.0) * taken;
+        }
+        if mandatory {
+            delay += self.faults.delay(&mut self.random);
             self.later(delay, What::Confirm { to, session, returned: readers == 0 });
+        }
+        if delay > LATE {
+            self.later(delay, What::Unblock { to, session });
         }
     }
 
@@ -189,6 +200,13 @@ impl Sim {
             return self.later(0.1, What::Listening { process, session });
         }
         self.hand(process, Input::Listening);
+    }
+
+    /// What was taken so late says that the broker took nothing for a while.
+    pub fn unblock(&mut self, to: usize, session: u32) {
+        if self.is_session(to, session) && !self.processes[to].is_paused {
+            self.hand(to, Input::Unblocked);
+        }
     }
 
     pub fn confirm(&mut self, to: usize, session: u32, returned: bool) {

@@ -87,6 +87,10 @@ pub enum What {
         session: u32,
         returned: bool,
     },
+    Unblock {
+        to: usize,
+        session: u32,
+    },
     /// The queues that it wants are bound.
     Bind {
         process: usize,
@@ -247,6 +251,7 @@ impl Sim {
             What::Arrive { from, parcel, mandatory } => self.arrive(from, parcel, mandatory),
             What::Deliver { to, session, parcel } => self.deliver(to, session, parcel),
             What::Confirm { to, session, returned } => self.confirm(to, session, returned),
+            What::Unblock { to, session } => self.unblock(to, session),
             What::Listening { process, session } => self.listening(process, session),
             What::Bind { process, session, ears } => self.bind(process, session, ears),
             What::Wake(process) => self.wake(process),

@@ -1,5 +1,6 @@
-//! What a worker that gossips by watchers publishes, while its machine goes on: it leaves in order, but many are under way
-//! at once, since a lead that waited for each could not serve a thousand that start together.
+//! What a worker that gossips by watchers publishes, while its machine goes on: it leaves in order, but for what must
+//! not be returned, of which one is under way at a time. Of others there are many, since a lead that waited for each could
+//! not serve a thousand that start together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +24,7 @@ use crate::heart;
 const WAITING: usize = 4096;
 /// How many are under way to the broker at once.
 const AT_ONCE: usize = 64;
-/// What a broker takes longer to take shows that it took nothing for a while.
+/// A broker that takes longer for a message, and has taken no other meanwhile, took nothing for a while.
 const LATE: Duration = Duration::from_secs(1);
 /// How long a beat may wait: one that comes later would tell of a lead that may be gone.
 const STALE: Duration = Duration::from_secs(4);
@@ -90,13 +91,17 @@ async fn run(
 ) {
     let exchange = consumer.settings.events.cluster();
     let beats = AtomicBool::new(false);
-    let mut under_way = FuturesUnordered::new();
+    let mut under_way = FuturesUnordered::<_>::new();
+    let mut taken = Instant::now();
     loop {
         tokio::select! {
             // What was taken before has begun before more is: so all leave in their order.
             biased;
-            Some(ends) = under_way.next() => {
-                for outcome in ends {
+            Some((began, outcome)) = under_way.next() => {
+                let outcome: Option<Outcome> = outcome;
+                let unblocked = (taken.max(began).elapsed() > LATE).then_some(Outcome::Unblocked);
+                taken = Instant::now();
+                for outcome in outcome.into_iter().chain(unblocked) {
                     let _ = outcomes.send(outcome).await;
                 }
             }
@@ -110,11 +115,12 @@ async fn run(
                 }
                 let (consumer, exchange, beats) = (&consumer, &exchange, &beats);
                 under_way.push(async move {
-                    let outcomes = send(consumer, exchange, since, next).await;
+                    let began = Instant::now();
+                    let outcome = send(consumer, exchange, since, next).await;
                     if is_beat {
                         beats.store(false, Ordering::Relaxed);
                     }
-                    outcomes
+                    (began, outcome)
                 });
             }
         }
@@ -122,12 +128,16 @@ async fn run(
 }
 
 /// Publishes one, and returns what the machine is to know.
-async fn send(consumer: &Arc<Consumer>, exchange: &Topology, since: Instant, next: Outgoing) -> Vec<Outcome> {
-    let began = Instant::now();
-    let outcome = match next {
+async fn send(
+    consumer: &Arc<Consumer>,
+    exchange: &Topology,
+    since: Instant,
+    next: Outgoing,
+) -> Option<Outcome> {
+    match next {
         Outgoing::Message { message, .. } if is_late(&message, since) => {
             drop_one(consumer);
-            return Vec::new();
+            None
         }
         Outgoing::Message { key, message, mandatory } => {
             match publish(consumer, exchange, key, &message, mandatory).await {
@@ -154,9 +164,7 @@ async fn send(consumer: &Arc<Consumer>, exchange: &Topology, since: Instant, nex
             announce(consumer).await;
             None
         }
-    };
-    let unblocked = (began.elapsed() > LATE).then_some(Outcome::Unblocked);
-    unblocked.into_iter().chain(outcome).collect()
+    }
 }
 
 fn is_late(message: &Message, since: Instant) -> bool {
