@@ -48,16 +48,18 @@ async fn no_short_task_waits_behind_one_of_its_packet_that_turns_out_to_be_long(
 }
 
 #[tokio::test]
-async fn what_is_acknowledged_late_can_be_cancelled_and_the_rest_runs_on() {
+async fn what_is_acknowledged_late_can_be_cancelled_and_comes_again() {
     let rig = Rig::start(2).await;
     rig.send("early", "until", vec!["go".into()]).await;
     rig.send("late", "carefully_busy", vec![60.into()]).await;
     let pid = rig.busy().await;
     rig.note("go-waits").await;
+    std::fs::remove_file(rig.dir.path().join("busy")).unwrap();
     rig.executor.cancel_late();
     rig.stored("late", "RETRY").await;
+    assert_ne!(rig.busy().await, pid);
     tokio::task::spawn_blocking(move || gone(pid)).await.unwrap();
     rig.release("go");
     rig.stored("early", "SUCCESS").await;
-    rig.end(Shutdown::Warm).await;
+    rig.end(Shutdown::Cold).await;
 }
