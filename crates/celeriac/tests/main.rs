@@ -5,6 +5,7 @@
 mod client;
 mod cluster;
 mod extending;
+mod hosted;
 mod python;
 mod servers;
 mod tasks;

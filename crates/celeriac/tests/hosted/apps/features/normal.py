@@ -1,0 +1,93 @@
+"""What differs between two runs is taken out of what they are compared by."""
+
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+#: Of an event: it is of that moment, or of that process.
+MOMENTS = ("uuid", "timestamp", "local_received", "clock", "pid", "runtime", "root_id", "parent_id", "utcoffset")
+
+RULES = [
+    # Where Celery's pool raises what it then stores, and where we do.
+    (r'File "[^"]*(billiard/pool|celeriac/(limits|lost)).py", line \d+, in \w+\n +raise .*', "<raised by the pool>"),
+    (r"KeyError: 'no.such.task'", "celery.exceptions.NotRegistered: 'no.such.task'"),
+    # Where an unknown name is noticed, and what its delivery is made of.
+    (r'File "[^"]*consumer.py", line \d+, in on_task_received\n +strategy = .*\n[ ~^]+', "<raised by the pool>"),
+    (r"{'consumer_tag': .*'routing_key': 'celery'}|{'exchange': '', .*'redelivered': False}", "<delivery>"),
+    # A hard limit's TERM, which Celery soon lets a KILL follow.
+    ("exited with 'exitcode 15'", "exited with 'signal 9 (SIGKILL)'"),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<id>"),
+    (r"0x[0-9a-f]+", "<address>"),
+    (r"gen\d+@[\w.-]+", "<client>"),
+    (r"ForkPoolWorker-\d+", "ForkPoolWorker"),
+    (r"(pid:|Job: |job: |\bin )[\d.]+", r"\1<n>"),
+    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*(\+00:00|Z)?", "<time>"),
+]
+
+
+#: Words that are each worker's own, on purpose.
+OWN = [
+    "gossip: ",
+    "Received and deleted unknown message",
+    "Received invalid task message",
+    "Can't decode message body",
+    # Celery 5.6 cannot store a `SystemExit` as JSON, and leaves the task without an end.
+    "Pool callback raised exception: EncodeError(TypeError('Object of type SystemExit",
+    """Task handler raised error: WorkerLostError("SystemExit""",
+]
+
+#: How often children start and end is a matter of which took what.
+OFTEN = ["worker_process_init", "exited with"]
+
+#: Tasks of which more is told here than there: one that Celery does not end, one of whose arguments it tells nothing.
+UNLIKE = {"features.outcomes.leaves", "features.carried.old"}
+
+
+def normal(value):
+    """`value` with all its texts as two runs should have them."""
+    if isinstance(value, dict):
+        return {normal(key): normal(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [normal(inner) for inner in value]
+    if isinstance(value, str):
+        for pattern, shown in RULES:
+            value = re.sub(pattern, shown, value)
+    return value
+
+
+def stories(events):
+    """How often which course of events was a task's; one that comes again may overtake what is told of the first."""
+    tasks = defaultdict(list)
+    for event in events:
+        if event["type"].startswith("task-"):
+            tasks[event["uuid"]].append(event)
+    told = Counter()
+    for task in tasks.values():
+        if not any(event.get("name") in UNLIKE for event in task):
+            task.sort(key=lambda event: {"task-sent": 0, "task-received": 1}.get(event["type"], 2))
+            told["\n".join(json.dumps(normal(plain(event)), sort_keys=True) for event in task)] += 1
+    return dict(told)
+
+
+def beats(events):
+    """What a worker's events are made of."""
+    return {event["type"]: sorted(set(event) - {"celeriac"}) for event in events if event["type"].startswith("worker-")}
+
+
+def plain(event):
+    return {key: type(value).__name__ if key in MOMENTS else value for key, value in event.items()}
+
+
+def records(text):
+    """How often which record is in a log, once the worker is ready."""
+    _, _, text = text.partition(" ready.\n")
+    found = re.split(r"^(?=\[\d{4}-)", text, flags=re.MULTILINE)
+    shown = (normal(record.rstrip()) for record in found if not any(own in record for own in (*OWN, *UNLIKE)))
+    counts = Counter(filter(None, shown))
+    return {record: 1 if any(text in record for text in OFTEN) else count for record, count in counts.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(records(Path(sys.argv[1]).read_text())))
