@@ -19,6 +19,7 @@ use crate::events::Dispatcher;
 use crate::executor::{Autoscaler, Executor};
 use crate::gossip::{Cluster, Handlers};
 use crate::listener::{Listener, Mailbox};
+use crate::observer::Observer;
 use crate::producer::Producer;
 use crate::queues::TaskQueue;
 use crate::requests::Requests;
@@ -44,6 +45,8 @@ pub struct Consumer {
     pub(crate) autoscaler: Option<Arc<Autoscaler>>,
     /// Stores what the executor does not run.
     pub(crate) backend: Arc<dyn Backend>,
+    /// Who hears of what is done here.
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) revokes: Arc<Revokes>,
     pub(crate) requests: Arc<Requests>,
     /// The commands of remote control.

@@ -26,6 +26,9 @@ impl Step for Evloop {
     }
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
+        if let Some(observer) = &consumer.observer {
+            observer.ready().await;
+        }
         tracing::info!("{} ready.", consumer.hostname());
         let chatter = consumer.chatter.clone();
         let interval = consumer.settings.chatter_interval;

@@ -80,7 +80,12 @@ pub(crate) async fn send(consumer: &Consumer, input: Input) -> Option<Published>
 async fn beat(consumer: &Consumer, input: Input) -> Result<Option<Published>, Error> {
     let beat = lock(&consumer.heart).handle(input, load(consumer), consumer.steady());
     match beat {
-        Some(beat) => consumer.events().publish_mandatory(beat.kind, beat.fields).await.map(Some),
+        Some(beat) => {
+            if let Some(observer) = &consumer.observer {
+                observer.heartbeat().await;
+            }
+            consumer.events().publish_mandatory(beat.kind, beat.fields).await.map(Some)
+        }
         None => Ok(None),
     }
 }

@@ -48,6 +48,8 @@ pub struct TaskQueue {
     pub routing_key: String,
     /// Further exchanges that it is bound to, with their keys (`kombu.Queue.bindings`).
     pub bindings: Vec<(Exchange, String)>,
+    /// It exists already: neither it nor its exchanges are declared (`kombu.Queue.no_declare`).
+    pub no_declare: bool,
 }
 
 impl TaskQueue {
@@ -58,6 +60,9 @@ impl TaskQueue {
 
     /// What must be declared before it is consumed. Every queue is bound to the default exchange already.
     pub fn topology(&self) -> Topology {
+        if self.no_declare {
+            return Topology::default();
+        }
         let own = (!self.exchange.name.is_empty()).then_some((&self.exchange, &self.routing_key));
         let further = self.bindings.iter().map(|(exchange, key)| (exchange, key));
         let mut topology = Topology { queues: vec![self.queue.clone()], ..Topology::default() };
@@ -74,6 +79,6 @@ impl From<Queue> for TaskQueue {
     fn from(queue: Queue) -> Self {
         let name = queue.name.clone();
         let exchange = Exchange::new(&name, ExchangeKind::Direct);
-        TaskQueue { queue, exchange, routing_key: name, bindings: Vec::new() }
+        TaskQueue { queue, exchange, routing_key: name, bindings: Vec::new(), no_declare: false }
     }
 }

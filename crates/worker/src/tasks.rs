@@ -1,6 +1,7 @@
 //! The step that consumes the task queues (`celery/worker/consumer/tasks.py`, `celery/worker/strategy.py`).
 
 mod consume;
+mod receive;
 mod unfit;
 mod window;
 
@@ -9,15 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_broker::{Connection, Delivery, Error, Event, Inbox, Prefetch, Session};
-use celeriac_protocol::{Map, TaskHeaders, time};
+use celeriac_broker::{Connection, Error, Event, Inbox, Prefetch, Session};
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use self::consume::{consume, forget, is_configured, needs_own_count};
-use self::unfit::tell_invalid;
 pub(crate) use self::unfit::tell_unregistered;
 use self::window::Window;
 use crate::acks::Acks;
@@ -25,7 +24,7 @@ use crate::blueprint::Step;
 use crate::consumer::{Consumer, Losses, lock};
 use crate::limits::Limits;
 use crate::queues::TaskQueue;
-use crate::request::{self, Facts, Request, Stage};
+use crate::request::{Request, Stage};
 use crate::schedule::Schedule;
 
 /// How many events are taken from the inbox at once.
@@ -329,7 +328,7 @@ impl Intake {
         self.consumer.cured.store(false, Ordering::Relaxed);
         for event in events.drain(..) {
             match event {
-                Event::Delivery(delivery) => self.receive(delivery),
+                Event::Delivery(delivery) => self.receive(delivery).await,
                 Event::Cancelled { queue } => {
                     tracing::warn!("The broker ended the consumption of {queue}: consuming it again");
                     let known =
@@ -346,50 +345,6 @@ impl Intake {
             }
         }
         Ok(())
-    }
-
-    fn receive(&mut self, delivery: Delivery) {
-        let mut ticket = self.acks.deliver(delivery.tag);
-        let body = delivery.message.body.clone();
-        let (origin, read) = request::read(delivery, &self.consumer.settings.accept);
-        let message = match read {
-            Ok(message) => message,
-            Err(error) => {
-                self.consumer.counters.invalid.count();
-                tell_invalid(&error, &origin, &body);
-                return ticket.refuse(false);
-            }
-        };
-        let consumer = &self.consumer;
-        let Some(task) = consumer.tasks.get(&message.headers.task).cloned() else {
-            consumer.counters.unregistered.count();
-            let backend = consumer.backend.clone();
-            // The ticket goes with it, so the prefetch count bounds how many there are.
-            self.aside.spawn(async move {
-                backend.unregistered(&message, &origin).await;
-                ticket.refuse(false);
-            });
-            return;
-        };
-        consumer.counters.received.count();
-        let facts = Facts::new(message, origin, task, &consumer.settings);
-        let listed = consumer.requests.list(&facts);
-        let request = Request::new(facts.clone(), ticket, listed);
-        tracing::info!("Task {} received", facts.label());
-        if let Some(revocation) = consumer.revokes.check(&facts, Utc::now()) {
-            let backend = consumer.backend.clone();
-            // It needs no runner, and must not wait for one.
-            self.aside.spawn(async move { backend.discard(request, revocation).await });
-            return;
-        }
-        consumer.events.task("task-received", &facts, |fields| tell_received(&facts.headers, fields));
-        match facts.headers.eta {
-            Some(eta) if eta > Utc::now() => {
-                facts.progress.set_stage(Stage::Scheduled);
-                self.waiting.insert(eta, request);
-            }
-            _ => self.submit(request),
-        }
     }
 
     /// A consumer that gets nothing while its queue has messages is at fault (Celery's workers are known for it
@@ -413,17 +368,4 @@ impl Intake {
         }
         Ok(())
     }
-}
-
-/// What `task-received` says (`celery/worker/strategy.py`).
-fn tell_received(headers: &TaskHeaders, fields: &mut Map) {
-    let time = |time: Option<DateTime<Utc>>| time.map(time::iso);
-    fields.insert("name", headers.name());
-    fields.insert("args", headers.argsrepr.as_deref());
-    fields.insert("kwargs", headers.kwargsrepr.as_deref());
-    fields.insert("root_id", headers.root_id.as_deref());
-    fields.insert("parent_id", headers.parent_id.as_deref());
-    fields.insert("retries", headers.retries);
-    fields.insert("eta", time(headers.eta));
-    fields.insert("expires", time(headers.expires));
 }

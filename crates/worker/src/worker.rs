@@ -26,6 +26,7 @@ use crate::executor::{Autoscaler, Factory, Hosted, NativeExecutor, Parts};
 use crate::gossip::{Cluster, Gossip, Handlers};
 use crate::heart::Heart;
 use crate::mingle::Mingle;
+use crate::observer::Observer;
 use crate::producer::Producer;
 use crate::requests::Requests;
 use crate::revokes::Revokes;
@@ -50,6 +51,7 @@ pub struct Worker {
     handlers: Handlers,
     steps: Vec<Box<dyn Step>>,
     factory: Option<Factory>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Worker {
@@ -73,6 +75,7 @@ impl Worker {
             handlers: Handlers::default(),
             steps: Vec::new(),
             factory: None,
+            observer: None,
         }
     }
 
@@ -97,6 +100,13 @@ impl Worker {
     #[must_use]
     pub fn executor(mut self, make: impl FnOnce(Parts) -> Hosted + Send + 'static) -> Self {
         self.factory = Some(Box::new(make));
+        self
+    }
+
+    /// Has somebody hear of what the worker itself does.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -230,6 +240,7 @@ impl Worker {
             executor,
             autoscaler,
             backend,
+            observer: self.observer,
             events,
             store: self.store,
             producer: self.producer,

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use celeriac_protocol::{Map, TaskMessage};
+use celeriac_protocol::{Map, Message, Properties, TaskMessage, Value};
 use celeriac_worker::{
-    Backend, Call, Executor, Expires, Facts, Hosted, Origin, PoolStats, Registry, Request, Revocation,
-    Shutdown, TaskOptions, Worker,
+    Backend, Call, Executor, Expires, Facts, Hosted, Observer, Origin, PoolStats, Registry, Request,
+    Revocation, Shutdown, TaskOptions, Worker,
 };
 use chrono::Utc;
 
@@ -99,6 +99,28 @@ impl Backend for Notes {
     }
 }
 
+#[async_trait]
+impl Observer for Notes {
+    async fn ready(&self) {
+        self.note("ready", "");
+    }
+
+    async fn heartbeat(&self) {}
+
+    async fn received(&self, facts: &Facts) {
+        self.note("received", &facts.headers.id);
+    }
+
+    fn minds_rejected(&self) -> bool {
+        true
+    }
+
+    async fn rejected(&self, message: Message, origin: &Origin, reason: Option<String>) {
+        let body = String::from_utf8_lossy(&message.body);
+        self.note("rejected", &format!("{body} {} {}", origin.queue, reason.unwrap_or_default()));
+    }
+}
+
 #[tokio::test]
 async fn what_runs_and_what_never_runs_goes_to_who_hosts_the_tasks() {
     let rig = Rig::new();
@@ -134,4 +156,39 @@ async fn what_runs_and_what_never_runs_goes_to_who_hosts_the_tasks() {
     handle.request(Shutdown::Warm);
     worker.await.unwrap().unwrap();
     assert_eq!(notes.noted(4).await[3], "cancelled all");
+}
+
+#[tokio::test]
+async fn an_observer_hears_of_what_the_worker_does() {
+    let rig = Rig::new();
+    let notes = Arc::new(Notes::default());
+    let mut registry = Registry::default();
+    registry.declare("elsewhere", TaskOptions::default());
+    let hosted = Hosted { executor: notes.clone(), backend: notes.clone() };
+    let worker = Worker::new(
+        Arc::new(rig.transport.clone()),
+        rig.store.clone(),
+        rig.producer.clone(),
+        registry,
+        rig.settings.clone(),
+    );
+    let worker = worker.executor(move |_| hosted).observer(notes.clone());
+    let handle = worker.shutdown_handle();
+    let worker = tokio::spawn(worker.run());
+    assert_eq!(notes.noted(1).await, ["ready "]);
+    rig.send("one", Call::new("elsewhere", Vec::new())).await;
+    assert_eq!(notes.noted(3).await[1..], ["received one", "ran one"]);
+    let mut late = Call::new("elsewhere", Vec::new());
+    late.options.expires = Some(Expires::At(Utc::now() - chrono::TimeDelta::seconds(9)));
+    rig.send("late", late).await;
+    assert_eq!(notes.noted(4).await[3], "expired late", "what is revoked is not told as received");
+    let properties =
+        Properties { content_type: Some("application/json".to_owned()), ..Properties::default() };
+    rig.publish(Message { properties: properties.clone(), body: "{}".into(), ..Message::default() }).await;
+    assert_eq!(notes.noted(5).await[4], "rejected {} celery ");
+    let headers = Map::from_iter([("task", "elsewhere".into()), ("id", Value::Int(3))]);
+    rig.publish(Message { headers, properties, body: "[]".into() }).await;
+    assert_eq!(notes.noted(6).await[5], "rejected [] celery id must be str, not int");
+    handle.request(Shutdown::Warm);
+    worker.await.unwrap().unwrap();
 }

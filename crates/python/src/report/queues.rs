@@ -24,6 +24,7 @@ fn task_queue(fields: &Fields<'_>) -> Result<TaskQueue, ReportError> {
         },
         routing_key: fields.text("routing_key").unwrap_or_default(),
         bindings: bindings.collect::<Result<_, _>>()?,
+        no_declare: fields.truth("no_declare"),
         queue: queue(fields, name)?,
     })
 }

@@ -107,6 +107,7 @@ fn task_queue(
         },
         routing_key: routing_key.unwrap_or(name),
         bindings: Vec::new(),
+        no_declare: queue.no_declare,
     })
 }
 
@@ -135,7 +136,7 @@ pub(super) fn active_queues(consumer: &Arc<Consumer>, _: Arguments) -> Result<Va
 
 /// A queue as kombu describes it (`kombu/entity.py`, `as_dict`).
 fn describe(queue: &TaskQueue) -> Value {
-    let TaskQueue { queue, exchange, routing_key, .. } = queue;
+    let TaskQueue { queue, exchange, routing_key, no_declare, .. } = queue;
     let kind = match exchange.kind {
         ExchangeKind::Direct => "direct",
         ExchangeKind::Topic => "topic",
@@ -165,7 +166,7 @@ fn describe(queue: &TaskQueue) -> Value {
         ("no_ack", false.into()),
         ("alias", Value::Null),
         ("bindings", Value::List(Vec::new())),
-        ("no_declare", Value::Null),
+        ("no_declare", Value::from((*no_declare).then_some(true))),
         ("expires", seconds(queue.expires)),
         ("message_ttl", seconds(queue.message_ttl)),
         ("max_length", Value::Null),

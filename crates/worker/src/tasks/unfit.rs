@@ -1,7 +1,8 @@
 //! Messages that are no task of ours: what is said of them.
 
-use celeriac_protocol::{TaskError as MessageError, TaskMessage};
+use celeriac_protocol::{Message, TaskError as MessageError, TaskMessage};
 
+use crate::observer::Observer;
 use crate::request::Origin;
 
 /// How much of a body that makes no sense is logged.
@@ -20,6 +21,20 @@ pub(super) fn tell_invalid(error: &MessageError, origin: &Origin, body: &[u8]) {
              The message has been ignored and discarded. Please ensure your message conforms to the task \
              message protocol.\nThe contents of the message body was: {body}"
         ),
+    }
+}
+
+/// Celery sends no signal of a body that it cannot decode (`celery/worker/consumer/consumer.py`).
+pub(super) async fn tell_rejected(
+    observer: &dyn Observer,
+    message: Message,
+    origin: &Origin,
+    error: &MessageError,
+) {
+    match error {
+        MessageError::Unknown(_) => observer.rejected(message, origin, None).await,
+        MessageError::Invalid(reason) => observer.rejected(message, origin, Some(reason.clone())).await,
+        MessageError::Decode(_) => {}
     }
 }
 
