@@ -17,8 +17,8 @@ const HEARTBEAT: u16 = 60;
 
 /// How to reach one RabbitMQ.
 ///
-/// The URL's parameters are RabbitMQ's: `heartbeat` (seconds), `connection_timeout` (milliseconds), and with
-/// `amqps` `cacertfile`, `certfile`, `keyfile` (PEM), `server_name_indication`, `verify=verify_none`.
+/// The URL's parameters are RabbitMQ's: `heartbeat` (seconds), `connection_timeout` (milliseconds), `auth_mechanism`
+/// (`plain`, `amqplain` or `external`), and with `amqps` `cacertfile`, `certfile`, `keyfile` (PEM), `server_name_indication`, `verify=verify_none`.
 #[derive(Debug, Clone)]
 pub struct AmqpTransport {
     url: BrokerUrl,
@@ -50,6 +50,7 @@ impl AmqpTransport {
             Some("0") => u16::MAX,
             Some(text) => text.parse().map_err(|_| fail("heartbeat must be seconds, at most 65535"))?,
         };
+        credentials(&url).map_err(|reason| fail(&reason))?;
         if url.host.len() > 255 || url.path.len() > 255 {
             return Err(fail("host and virtual host hold at most 255 bytes"));
         }
@@ -74,13 +75,10 @@ impl AmqpTransport {
         let port = url.port.unwrap_or(if url.scheme == "amqps" { 5671 } else { 5672 });
         // `amqp://host` and `amqp://host//` both mean the virtual host `/`.
         let vhost = if url.path.is_empty() { "/" } else { &url.path };
-        let (user, password) = (url.user.as_deref(), url.password.as_deref());
-        let credentials =
-            SecurityCredentials::new_plain(user.unwrap_or("guest"), password.unwrap_or("guest"));
         let mut arguments = OpenConnectionArguments::default();
         // A colon in the address is an IPv6 address, which the resolver wants in brackets.
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        arguments.host(&host).port(port).virtual_host(vhost).credentials(credentials);
+        arguments.host(&host).port(port).virtual_host(vhost).credentials(credentials(url)?);
         arguments.heartbeat(self.heartbeat);
         arguments.connection_name(&format!("celeriac {}", std::process::id()));
         #[cfg(feature = "tls")]
@@ -124,6 +122,22 @@ impl Transport for AmqpTransport {
         })
         .await?;
         Ok(Arc::new(opened.map_err(connect)?))
+    }
+}
+
+/// How to log in.
+fn credentials(url: &BrokerUrl) -> Result<SecurityCredentials, String> {
+    let (user, password) =
+        (url.user.as_deref().unwrap_or("guest"), url.password.as_deref().unwrap_or("guest"));
+    match url.parameter("auth_mechanism") {
+        None | Some("plain") => Ok(SecurityCredentials::new_plain(user, password)),
+        // The client library panics at a length that is no ASCII.
+        Some("amqplain") if user.len().max(password.len()) > 127 => {
+            Err("with amqplain, user and password hold at most 127 bytes".to_owned())
+        }
+        Some("amqplain") => Ok(SecurityCredentials::new_amqplain(user, password)),
+        Some("external") => Ok(SecurityCredentials::new_external()),
+        Some(other) => Err(format!("auth_mechanism {other}: there are plain, amqplain and external")),
     }
 }
 

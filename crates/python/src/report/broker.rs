@@ -60,10 +60,13 @@ fn amqp(
     if let Some(timeout) = connection.seconds("connect_timeout")?.filter(|timeout| !timeout.is_zero()) {
         parameters.add("connection_timeout", timeout.as_millis());
     }
-    if let Some(method) =
-        connection.text("login_method").filter(|method| !["PLAIN", "AMQPLAIN"].contains(&&**method))
-    {
-        unsupported.push(format!("broker_login_method = {method}: there is PLAIN"));
+    match connection.text("login_method").as_deref() {
+        None | Some("PLAIN") => {}
+        Some(method @ ("AMQPLAIN" | "EXTERNAL")) => parameters.add("auth_mechanism", method.to_lowercase()),
+        Some(method) => {
+            let reason = format!("there are PLAIN, AMQPLAIN and EXTERNAL, but no {method}");
+            return Err(conf.wrong("broker_login_method", reason));
+        }
     }
     if connection.value("ssl").as_map().is_some() {
         let ssl = connection.part("ssl")?;
