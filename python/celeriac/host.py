@@ -51,9 +51,11 @@ def start(given):
     app = application.of(given)
     own = application.user_options(app, given.get("user", ()))
     arguments = options.for_worker(given, app.conf)
-    process.drop_privileges(arguments.pop("uid"), arguments.pop("gid"))
+    process.become(arguments.pop("uid"), arguments.pop("gid"), arguments.pop("umask"))
+    pidfile = arguments.pop("pidfile")  # the parent's: Celery's class would make it
     started = worker.Worker(app, pool=options.pool_of(given, app.conf), **arguments, **own)
     started.begin()
+    started.pidfile = pidfile
     leave_to_parent()
     return started
 

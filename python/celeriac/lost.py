@@ -2,10 +2,10 @@
 
 import ast
 import builtins
-from types import SimpleNamespace
+import copy
 
 from billiard.einfo import ExceptionInfo
-from celery.exceptions import NotRegistered, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import InvalidTaskError, NotRegistered, TimeLimitExceeded, WorkerLostError
 from celery.utils.serialization import create_exception_cls
 from celery.worker.request import Request
 from kombu.message import Message
@@ -93,7 +93,8 @@ def unregistered(worker, actions, name, *given):
     from celery.worker.consumer import Consumer
 
     message = Delivered(worker.app, actions, *given)
-    consumer = SimpleNamespace(**vars(worker.consumer), event_dispatcher=actions, connection_errors=())
+    consumer = copy.copy(worker.consumer)
+    consumer.event_dispatcher = actions
     try:
         raise NotRegistered(name)
     except NotRegistered as error:  # raised, since it is logged with its traceback
@@ -162,6 +163,8 @@ def signalled(worker, name, arguments):
         revoked = name == "task_revoked"
         arguments["request"] = request._context if revoked else request
         sender = request.task if revoked else sender
+    if isinstance(arguments.get("exc"), str):
+        arguments["exc"] = InvalidTaskError(arguments["exc"])
     if message is not None:
         arguments["message"] = Delivered(worker.app, Actions(), *message)
     return sender, arguments

@@ -6,7 +6,7 @@ What was not given is absent. All names are those of Celery's own options, with 
 ``argv``           the whole command line as the app shall see it: ``["celery", "-A", "proj", "worker", ...]``
 global             ``app``, ``broker``, ``result_backend``, ``loader``, ``config``, ``workdir``, ``skip_checks``,
                    ``no_color``, ``quiet``
-daemon             ``logfile``, ``uid``, ``gid``
+daemon             ``logfile``, ``pidfile``, ``uid``, ``gid``, ``umask``
 worker             the names of `WORKER`
 ``settings``       trailing configuration arguments: ``["worker.prefetch_multiplier=1", ...]``
 ``user``           what the parent did not know: options that the app itself adds, unparsed
@@ -75,6 +75,6 @@ def for_worker(options, conf):
     """The arguments of Celery's worker; a daemon's options have defaults in the settings."""
     arguments = {name: options[name] for name in WORKER if name in options}
     arguments.setdefault("loglevel", "WARNING")
-    for name in ("logfile", "uid", "gid"):
+    for name in ("logfile", "pidfile", "uid", "gid", "umask"):
         arguments[name] = options.get(name) or conf.get(f"worker_{name}")
     return arguments

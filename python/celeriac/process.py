@@ -9,13 +9,24 @@ import traceback
 from . import wire
 
 
-def drop_privileges(uid, gid):
+def become(uid, gid, umask):
     """As Celery does before its worker is made; the kernel then forgets whose death is ours, so say it again."""
     from celery import platforms
 
-    if uid or gid:
+    if umask is not None:
+        os.umask(int(umask, 8 if umask.startswith("0") else 10) if isinstance(umask, str) else umask)
+    uid, gid = uid and platforms.parse_uid(uid), gid and platforms.parse_gid(gid)
+    # Started again, this is that user already, who may not do it once more.
+    if (uid or os.getuid(), gid or os.getgid()) != (os.getuid(), os.getgid()):
         platforms.maybe_drop_privileges(uid=uid, gid=gid)
         platforms.set_pdeathsig("SIGKILL")
+
+
+def identity():
+    """What the parent is to become, too."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return {"uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(), "umask": umask}
 
 
 def die_with(parent):

@@ -11,6 +11,7 @@ from celery.app.utils import HIDDEN_SETTINGS
 from celery.worker.control import Panel
 from kombu.serialization import prepare_accept_content
 
+from . import logs, process
 from .options import POOLS
 from .plain import plain
 
@@ -61,13 +62,14 @@ def worker_facts(worker):
     names = (
         "hostname", "concurrency", "loglevel", "logfile", "optimization", "autoscale", "time_limit", "soft_time_limit",
         "max_tasks_per_child", "max_memory_per_child", "prefetch_multiplier", "disable_rate_limits", "statedb",
-        "task_events", "pool_restarts", "worker_lost_wait", "schedule_filename", "scheduler",
+        "task_events", "pool_restarts", "worker_lost_wait", "schedule_filename", "scheduler", "pidfile",
     )  # fmt: skip
     facts = {name: getattr(worker, name, None) for name in names}
     facts["pool"] = POOLS.get(worker.pool_name, worker.pool_name)
     facts["processes"], facts["jobs"] = {"solo": (1, 1), "threads": (1, worker.concurrency),
                                          "asyncio": (1, worker.concurrency)}.get(facts["pool"], (worker.concurrency, 1))
-    facts["custom_logging"] = bool(worker._custom_logging)
+    facts["log_through_app"] = logs.level(worker)
+    facts["identity"] = process.identity()
     facts["app"] = worker.app.main or "__main__"
     # The app may have registered serializers of its own, whose names mean nothing to the parent.
     facts["accept"] = sorted(prepare_accept_content(worker.app.conf.accept_content))

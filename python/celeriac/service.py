@@ -17,11 +17,12 @@ class Service:
         self.worker = worker
         self.fd = fd
         self.parent = parent
+        self.relaying = False
 
     def __call__(self):
         process.die_with(self.parent)
         # What Celery's commands log there, the parent has logged.
-        logging.getLogger("celery.worker.control").addFilter(lambda record: record.levelno > logging.INFO)
+        logging.getLogger("celery.worker.control").addFilter(self.is_news)
         link = wire.Stream(self.fd)
         while True:
             message = link.receive()
@@ -31,6 +32,9 @@ class Service:
             answer = getattr(self, "on_" + kind)(*arguments)
             if answer is not None:
                 link.send(("answer", *answer))
+
+    def is_news(self, record):
+        return self.relaying or record.levelno > logging.INFO
 
     def on_signal(self, name, arguments):
         """Receivers' exceptions are logged by Celery's dispatcher."""
@@ -60,7 +64,9 @@ class Service:
         })  # fmt: skip
         target = logging.getLogger(logger)
         if target.isEnabledFor(level):
+            self.relaying = True
             target.handle(record)
+            self.relaying = False
 
     def state(self):
         from celery.utils.collections import AttributeDict

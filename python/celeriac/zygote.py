@@ -6,7 +6,7 @@ import signal
 from billiard.context import ForkProcess
 from celery import signals
 
-from . import asynchronous, child, process, service, spawn, threads, wire
+from . import asynchronous, beat, child, process, service, spawn, threads, wire
 
 #: What runs in a forked child, by pool.
 POOLS = {"prefork": child.Worker, "solo": child.Solo, "threads": threads.Threads, "asyncio": asynchronous.Asyncio}
@@ -24,6 +24,7 @@ class Zygote:
         self.package = package
         self.given = given
         self.watched = {}
+        self.beat = beat.Beat(worker, self.let_go) if given.get("beat") else None
         self.spawned = 0
 
     def run(self):
@@ -54,6 +55,9 @@ class Zygote:
                 if fd is not None:
                     wire.close(fd)
                 self.tell(("exited", pid, status))
+                if self.beat and pid == self.beat.pid:
+                    self.beat.ended(status)
+                    self.keep_beat()
 
     def obey(self):
         """Does what the parent says next; false when it is time to end."""
@@ -63,12 +67,16 @@ class Zygote:
             os._exit(0)
         (kind, *arguments), fds = message
         if kind == "fork":
+            self.keep_beat()  # with the first child the parent has begun to work
             pid = self.fork(arguments[0], *fds)
             self.watch(pid)
             self.tell(("forked", arguments[0], pid))
         elif kind == "service":
             self.watch(self.serve(*fds))
+        elif kind == "quiet":
+            self.quiet()
         elif kind == "stop":
+            self.quiet()
             self.kill()
             self.worker.app.loader.shutdown_worker()
         return kind != "stop"
@@ -123,6 +131,14 @@ class Zygote:
         for fd in self.watched.values():
             if fd is not None:
                 wire.close(fd)
+
+    def keep_beat(self):
+        if self.beat and self.beat.is_missing():
+            self.watch(self.beat.start())
+
+    def quiet(self):
+        if self.beat:
+            self.beat.stop(self.watched.get(self.beat.pid))
 
     def kill(self):
         for pid in self.watched:

@@ -124,7 +124,7 @@ class Report(unittest.TestCase):
     def test_the_worker(self):
         worker = self.report["worker"]
         expected = {"hostname": "test@here", "concurrency": 3, "time_limit": 12.5, "prefetch_multiplier": 7,
-                    "pool": "prefork", "processes": 3, "jobs": 1, "custom_logging": False, "loglevel": 20}  # fmt: skip
+                    "pool": "prefork", "processes": 3, "jobs": 1, "loglevel": 20}  # fmt: skip
         self.assertEqual({name: worker[name] for name in expected}, expected)
 
     def test_queues_with_what_signals_added(self):
@@ -176,7 +176,7 @@ class Report(unittest.TestCase):
     def test_what_does_not_run_here_is_named(self):
         with Host("options", user=["--flavour", "sour", "--colour=blue"], pool="gevent") as host:
             self.assertEqual(host.note("flavour"), "sour")
-            self.assertTrue(host.report["worker"]["custom_logging"])
+            self.assertIsNotNone(host.report["worker"]["log_through_app"])
             told = "\n".join(host.report["unsupported"])
             strategy = "task options.batched: Strategy = options:strategy"
             for part in ("pool gevent", "worker bootstep options.Step", strategy):

@@ -1,5 +1,10 @@
 //! `celeriac -A APP ...`: Python apps.
 
+mod daemon;
+mod log;
+mod queues;
+mod signals;
+
 use std::process::Command;
 
 use celeriac_testkit::{Process, Python, Signal, TempDir, Vhost, rabbitmq, redis};
@@ -28,7 +33,7 @@ impl Folder {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ended {
+    pub fn run(&self, args: &[&str]) -> Ended {
         self.command(args).output().unwrap().into()
     }
 }
@@ -65,8 +70,8 @@ fn a_command_line_that_makes_no_sense_is_told() {
         (&["-A", "proj", "worker", "--pool-size", "3", "-Q"], 2, "'-Q' / '--queues' requires an argument."),
         (&["-A", "proj", "worker", "--nonsense"], 2, "No such option"),
         (&["-A", "proj", "worker", "worker.nonsense=1"], 2, "Unable to parse extra configuration"),
-        (&["-A", "proj", "worker", "-B"], 2, "-B: celeriac has no beat"),
-        (&["-A", "proj", "worker", "--uid", "1"], 2, "--uid: start the worker as that user"),
+        (&["-A", "proj", "worker", "--heartbeat-interval", "61"], 2, "a minute at most"),
+        (&["-A", "proj", "worker", "--uid", "no such user"], 1, "User does not exist: no such user"),
         (&["-A", "proj", "worker", "--umask", "9x"], 2, "--umask: expected a file mode"),
         (&["-A", "proj", "--python", "/no/python", "worker"], 1, "/no/python is no program"),
         (&["-A", "proj", "worker", "--workdir", "/no/where"], 1, "/no/where"),

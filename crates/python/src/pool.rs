@@ -11,7 +11,7 @@ mod home;
 mod kind;
 mod member;
 mod pace;
-mod request;
+pub(crate) mod request;
 mod send;
 mod settle;
 mod undone;

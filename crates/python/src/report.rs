@@ -90,8 +90,26 @@ pub struct Facts {
     pub logfile: Option<String>,
     /// The statedb, with `%` letters.
     pub statedb: Option<String>,
-    /// Whether the app has set up the log itself.
-    pub custom_logging: bool,
+    /// Python's number of the lowest level that the app's own logging takes of the worker's lines; none where it has none
+    /// of its own.
+    pub log_through_app: Option<i64>,
+    /// The pidfile, with `%` letters.
+    pub pidfile: Option<String>,
+    /// As whom the app's process runs.
+    pub identity: Identity,
+}
+
+/// A user, as the system has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
+    /// What new files may not be used for.
+    pub umask: u32,
 }
 
 /// A command of remote control that is the app's own.
@@ -205,7 +223,22 @@ impl Facts {
             loglevel: facts.number("loglevel")?.unwrap_or_default(),
             logfile: facts.text("logfile"),
             statedb: facts.text("statedb"),
-            custom_logging: facts.truth("custom_logging"),
+            log_through_app: facts.number("log_through_app")?,
+            pidfile: facts.text("pidfile"),
+            identity: Identity::read(&facts.part("identity")?)?,
+        })
+    }
+}
+
+impl Identity {
+    fn read(identity: &Fields<'_>) -> Result<Self, ReportError> {
+        let number = |name| identity.number(name)?.ok_or_else(|| identity.wrong(name, "there is none"));
+        let groups = identity.list("groups").iter().filter_map(|group| u32::try_from(group.as_i64()?).ok());
+        Ok(Identity {
+            uid: number("uid")?,
+            gid: number("gid")?,
+            groups: groups.collect(),
+            umask: number("umask")?,
         })
     }
 }

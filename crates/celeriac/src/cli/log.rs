@@ -82,9 +82,7 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut message = Message::default();
-        event.record(&mut message);
-        self.write(Level::of(event.metadata()), &(message.text + &message.fields));
+        self.write(Level::of(event.metadata()), &text(event));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -98,6 +96,12 @@ impl Subscriber for Log {
 }
 
 /// An event's message, and its other fields behind it.
+pub fn text(event: &Event<'_>) -> String {
+    let mut message = Message::default();
+    event.record(&mut message);
+    message.text + &message.fields
+}
+
 #[derive(Default)]
 struct Message {
     text: String,

@@ -69,12 +69,12 @@ pub mod parts {
     pub use super::error::Error;
     pub use super::format::Format;
     pub use super::level::{CRITICAL, Level};
-    pub use super::log::Log;
+    pub use super::log::{Log, text};
     pub use super::node::file_name;
-    pub use super::overrides::{autoscale_keepalive, revokes};
+    pub use super::overrides::{autoscale_keepalive, heartbeat, revokes};
     pub use super::pidfile::Pidfile;
-    pub use super::process::{Signals, restart, say, start_log};
-    pub use super::signals::Ending;
+    pub use super::process::{Signals, open_log, restart, say};
+    pub use super::signals::{Ended, Ending};
     pub use super::values::umask;
     pub use crate::control::purge;
 }

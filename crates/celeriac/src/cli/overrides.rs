@@ -73,6 +73,20 @@ pub(super) fn worker(config: &mut Config, options: &Worker) -> Result<(), Error>
     Ok(())
 }
 
+/// Nobody is watched who is heard of too seldom.
+///
+/// # Errors
+/// [`Error::Usage`] when the interval of the heartbeats is too long.
+pub fn heartbeat(settings: &Settings) -> Result<(), Error> {
+    let is_watched = settings.heartbeat && settings.gossip && settings.gossip_mode != GossipMode::Classic;
+    if settings.heartbeat_interval > SLOWEST && is_watched {
+        let text =
+            "--heartbeat-interval: who watches waits for a minute at most; --gossip classic for longer";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    Ok(())
+}
+
 /// The settings of a worker with what its command line says of it alone: name, queues, cluster.
 ///
 /// # Errors
@@ -84,12 +98,7 @@ pub(super) fn node(mut settings: Settings, options: &Worker) -> Result<Settings,
     settings.heartbeat = !options.features.without_heartbeat;
     let interval = options.features.heartbeat_interval.filter(|interval| !interval.is_zero());
     settings.heartbeat_interval = interval.unwrap_or(settings.heartbeat_interval);
-    let is_watched = settings.heartbeat && settings.gossip && settings.gossip_mode != GossipMode::Classic;
-    if settings.heartbeat_interval > SLOWEST && is_watched {
-        let text =
-            "--heartbeat-interval: who watches waits for a minute at most; --gossip classic for longer";
-        return Err(Error::Usage(text.to_owned()));
-    }
+    heartbeat(&settings)?;
     let statedb = options.node.statedb.as_deref();
     let statedb = statedb.map(|name| node::file_name(name, &settings.hostname)).transpose();
     settings.statedb = statedb.map_err(Error::Usage)?.map(Into::into);

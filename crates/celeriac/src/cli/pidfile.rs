@@ -32,8 +32,11 @@ impl Pidfile {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(fail(error)),
             }
-            if let Some(pid) = live(path) {
-                return Err(locked(pid));
+            match holder(path) {
+                Some(pid) if is_live(pid) => return Err(locked(pid)),
+                Some(pid) if !is_ours(pid) => eprintln!("Stale pidfile exists - Removing it."),
+                Some(_) => {}
+                None => eprintln!("Broken pidfile found - Removing it."),
             }
             fs::remove_file(path).or_else(ignore_missing).map_err(fail)?;
         }
@@ -47,11 +50,20 @@ impl Drop for Pidfile {
     }
 }
 
-/// The process that the file names, if it lives and is not ourselves (a container gives the same ids again).
-fn live(path: &Path) -> Option<i32> {
-    let pid: i32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
-    let other = u32::try_from(pid).is_ok_and(|pid| pid != std::process::id());
-    (other && test_kill_process(Pid::from_raw(pid)?).is_ok()).then_some(pid)
+/// The process that the file names.
+fn holder(path: &Path) -> Option<i32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// A container gives the same ids again.
+fn is_ours(pid: i32) -> bool {
+    u32::try_from(pid).is_ok_and(|pid| pid == std::process::id())
+}
+
+/// One that we may not signal is no worker of this user: Celery takes its file for a stale one, too.
+fn is_live(pid: i32) -> bool {
+    let process = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw);
+    !is_ours(pid) && process.is_some_and(|process| test_kill_process(process).is_ok())
 }
 
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {

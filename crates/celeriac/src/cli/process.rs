@@ -14,7 +14,7 @@ use super::error::Error;
 use super::format::Format;
 use super::level::{CRITICAL, Level};
 use super::log::Log;
-use super::signals::{Ending, Signal};
+use super::signals::{Ended, Ending, Signal};
 
 /// The signals that mean something to a worker.
 pub struct Signals {
@@ -43,12 +43,13 @@ impl Signals {
         })
     }
 
-    /// Has a worker run to its end, which signals may bring about.
+    /// Has a worker run to its end, which signals may bring about; `told` hears of these before the worker does.
     pub async fn supervise(
         self,
         work: impl Future<Output = Result<(), WorkerError>>,
         shutdown: &ShutdownHandle,
         counters: &Counters,
+        told: impl Fn(Ended),
     ) -> Ending {
         let mut ending = Ending::default();
         tokio::select! {
@@ -56,13 +57,19 @@ impl Signals {
                 tracing::error!(target: CRITICAL, "Unrecoverable error: {error}");
                 ending.fail();
             },
-            () = self.obey(&mut ending, shutdown, counters) => {}
+            () = self.obey(&mut ending, shutdown, counters, told) => {}
         }
         ending
     }
 
     /// Passes signals on to the worker; returns when one says to leave everything and go.
-    async fn obey(mut self, ending: &mut Ending, shutdown: &ShutdownHandle, counters: &Counters) {
+    async fn obey(
+        mut self,
+        ending: &mut Ending,
+        shutdown: &ShutdownHandle,
+        counters: &Counters,
+        told: impl Fn(Ended),
+    ) {
         loop {
             let signal = tokio::select! {
                 Some(()) = self.terminate.recv() => Signal::Terminate,
@@ -78,6 +85,9 @@ impl Signals {
             let answer = ending.signal(signal);
             for line in answer.say {
                 say(line);
+            }
+            if let Some(ended) = answer.tell(signal) {
+                told(ended);
             }
             match answer.shutdown {
                 Some(how) => shutdown.request(how),
@@ -116,6 +126,21 @@ pub fn start_log(
     path: Option<String>,
     colours: Option<bool>,
 ) -> Result<(), Error> {
+    // A program that has set a subscriber of its own keeps it.
+    let _ = tracing::subscriber::set_global_default(open_log(level, format, path, colours)?);
+    Ok(())
+}
+
+/// The same log, not yet that of the process.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn open_log(
+    level: Level,
+    format: Format,
+    path: Option<String>,
+    colours: Option<bool>,
+) -> Result<Log, Error> {
     let open = |path: String| {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         file.map_err(|error| Error::file(Path::new(&path), error))
@@ -123,9 +148,7 @@ pub fn start_log(
     let file = path.map(open).transpose()?;
     let shown = || file.is_none() && colours_allowed(false) && std::io::stderr().is_terminal();
     let colours = colours.unwrap_or_else(shown);
-    // A program that has set a subscriber of its own keeps it.
-    let _ = tracing::subscriber::set_global_default(Log::new(level, format, colours, file));
-    Ok(())
+    Ok(Log::new(level, format, colours, file))
 }
 
 /// Replaces this process by a new one with the same command line; returns only when that fails.

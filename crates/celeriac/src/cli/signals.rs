@@ -19,6 +19,29 @@ pub(super) enum Signal {
     Hangup,
 }
 
+impl Signal {
+    /// What the app is told of it; a hangup is Celery's own affair.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Signal::Terminate => Some("SIGTERM"),
+            Signal::Interrupt => Some("SIGINT"),
+            Signal::Quit => Some("SIGQUIT"),
+            Signal::Hangup => None,
+        }
+    }
+}
+
+/// A signal that ends the worker, as `worker_shutting_down` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// `SIGTERM`, for example.
+    pub signal: &'static str,
+    /// `Warm` or `Cold`.
+    pub how: &'static str,
+    /// The exit code that it stands for.
+    pub code: u8,
+}
+
 /// How far a worker's end has come, and its exit code so far.
 #[derive(Debug, Default)]
 pub struct Ending {
@@ -37,6 +60,15 @@ pub(super) struct Answer {
     pub say: &'static [&'static str],
     /// For the worker; `None` is to leave everything and go.
     pub shutdown: Option<Shutdown>,
+}
+
+impl Answer {
+    /// What the app is told.
+    pub(super) fn tell(&self, signal: Signal) -> Option<Ended> {
+        let cold = self.shutdown? > Shutdown::Warm;
+        let code = u8::from(cold || signal != Signal::Terminate);
+        Some(Ended { signal: signal.name()?, how: if cold { "Cold" } else { "Warm" }, code })
+    }
 }
 
 impl Ending {
@@ -110,6 +142,19 @@ mod tests {
         assert_eq!(after(&[Interrupt; 2]).0, Some(Shutdown::Cold));
         assert_eq!(after(&[Interrupt; 3]).0, Some(Shutdown::Now));
         assert_eq!(after(&[Interrupt; 4]), (None, 1));
+    }
+
+    #[test]
+    fn the_app_is_told_what_celery_tells_it() {
+        let mut ending = Ending::default();
+        let mut told =
+            |signal| ending.signal(signal).tell(signal).map(|told| (told.signal, told.how, told.code));
+        assert_eq!(told(Terminate), Some(("SIGTERM", "Warm", 0)));
+        assert_eq!(told(Hangup), None);
+        assert_eq!(told(Interrupt), Some(("SIGINT", "Warm", 1)));
+        assert_eq!(told(Interrupt), Some(("SIGINT", "Cold", 1)));
+        assert_eq!(told(Quit), Some(("SIGQUIT", "Cold", 1)));
+        assert_eq!(told(Quit), None, "it is over");
     }
 
     #[test]

@@ -86,7 +86,7 @@ async fn serve(
         app.close().await;
         ended
     };
-    Ok(signals.supervise(work, &shutdown, &counters).await)
+    Ok(signals.supervise(work, &shutdown, &counters, |_| {}).await)
 }
 
 fn show_banner(app: &App, settings: &Settings, level: Level, console: Console) {

@@ -4,9 +4,11 @@ mod celery;
 mod detach;
 mod error;
 mod failover;
+mod log;
 mod options;
 mod parse;
 mod ready;
+mod user;
 mod worker;
 
 use std::env;

@@ -1,28 +1,20 @@
 //! What command line and app together say of a worker, before anything of it starts.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use celeriac::GossipMode;
 use celeriac::cli::parts::{self, Format, Level};
 use celeriac_protocol::Value;
-use celeriac_python::pool::Kind;
+use celeriac_python::pool::{Home, Kind};
 use celeriac_python::report::{Features, Report};
 use celeriac_worker::{Autoscale, Settings};
 
 use super::error::Stop;
+use super::log::{Relay, Relayed};
 use super::parse::Given;
-
-/// Signals of Celery's main process that nobody sends here yet.
-const UNSENT: [&str; 6] = [
-    "heartbeat_sent",
-    "task_received",
-    "task_rejected",
-    "worker_ready",
-    "worker_shutdown",
-    "worker_shutting_down",
-];
 
 /// What is known before anything of the worker starts.
 pub struct Ready {
@@ -48,6 +40,7 @@ impl Ready {
         }
         let mut settings = report.settings(&features(given)).map_err(anyhow::Error::from)?;
         parts::revokes(&mut settings)?;
+        parts::heartbeat(&settings)?;
         if let Some((max, min)) = autoscale(report) {
             settings.concurrency = min;
             settings.autoscale = Some(Autoscale { max, min, keepalive: parts::autoscale_keepalive()? });
@@ -57,18 +50,33 @@ impl Ready {
             expanded.transpose().map_err(Stop::Usage)
         };
         let statedb = file(report.worker.statedb.as_deref())?.map(PathBuf::from);
-        let pidfile = file(given.text("pidfile"))?.map(PathBuf::from);
+        let pidfile = file(report.worker.pidfile.as_deref())?.map(PathBuf::from);
         let logfile = file(report.worker.logfile.as_deref())?;
         settings.statedb = statedb;
         Ok(Ready { settings, pidfile, logfile })
     }
 
-    /// From here on lines are written as the app wants them.
-    pub fn start_log(&self, given: &Given, report: &Report) -> Result<(), Stop> {
+    /// From here on lines are logged as the app wants them: by its own logging, or as Celery would set that up.
+    pub fn start_log(
+        &self,
+        given: &Given,
+        report: &Report,
+        home: &Arc<Home>,
+    ) -> Result<Option<Relayed>, Stop> {
         let format = report.text("worker_log_format").map(Format::parse).unwrap_or_default();
-        let colours = if given.flag("no_color") { Some(false) } else { report.flag("worker_log_color") };
+        // Celery has colours on terminals only, also where they are asked for.
+        let plain = given.flag("no_color") || report.flag("worker_log_color") == Some(false);
         let level = Level::from_number(report.worker.loglevel);
-        Ok(parts::start_log(level, format, self.logfile.clone(), colours)?)
+        let log = parts::open_log(level, format, self.logfile.clone(), plain.then_some(false))?;
+        let (outcome, relayed) = match report.worker.log_through_app.map(Level::from_number) {
+            Some(level) => {
+                let (relay, relayed) = Relay::start(level, home.clone(), log);
+                (tracing::subscriber::set_global_default(relay), Some(relayed))
+            }
+            None => (tracing::subscriber::set_global_default(log), None),
+        };
+        outcome.map_err(anyhow::Error::from)?;
+        Ok(relayed)
     }
 }
 
@@ -107,13 +115,6 @@ pub fn notes(report: &Report) -> Vec<String> {
     }
     if kind == Some(Kind::Threads) && (facts.time_limit.is_some() || facts.soft_time_limit.is_some()) {
         notes.push("The pool threads has no time limits, as in Celery: nobody can end a thread".to_owned());
-    }
-    let unsent: Vec<_> = UNSENT.into_iter().filter(|signal| report.signals.contains(*signal)).collect();
-    if !unsent.is_empty() {
-        notes.push(format!("These signals have receivers and are not sent yet: {}", unsent.join(", ")));
-    }
-    if report.worker.custom_logging {
-        notes.push("setup_logging has receivers: they do not get the worker's own lines yet".to_owned());
     }
     notes
 }

@@ -7,21 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use celeriac::cli::parts::{self, Console, Ending, Pidfile, Signals};
+use celeriac::cli::parts::{self, Console, Ended, Ending, Pidfile, Signals};
 use celeriac_broker::{Line, Transport};
 use celeriac_protocol::{Map, Value};
 use celeriac_python::host::{Started, Zygote, find_python};
 use celeriac_python::pool::{Home, Pool, PoolSettings};
 use celeriac_python::report::Report;
+use celeriac_python::signals::Signals as AppSignals;
 use celeriac_results::DisabledStore;
 use celeriac_worker::control::{Arguments, CommandError};
-use celeriac_worker::{Consumer, Producer, Settings, Worker};
+use celeriac_worker::{Consumer, Producer, Settings, Shutdown, ShutdownHandle, Worker, WorkerError};
 use futures_util::FutureExt;
 
 use super::error::Stop;
+use super::log::Relayed;
 use super::parse::{Given, parse};
 use super::ready::{Ready, kind, notes};
+use super::user::become_user;
 use super::{detach, failover, options};
+
+/// How long the last lines may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs a worker until a signal ends it. The command stands at `at`.
 pub fn run(words: &[String], at: usize) -> Result<ExitCode, Stop> {
@@ -35,28 +41,13 @@ pub fn run(words: &[String], at: usize) -> Result<ExitCode, Stop> {
         println!("celeriac {}", env!("CARGO_PKG_VERSION"));
         return Ok(ExitCode::SUCCESS);
     }
-    refuse(&given)?;
-    if let Some(mask) = given.text("umask") {
-        let mask = parts::umask(mask).map_err(|error| Stop::Usage(format!("--umask: {error}")))?;
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+    if let Some(mask) = given.app.get("umask").and_then(Value::as_str) {
+        parts::umask(mask).map_err(|error| Stop::Usage(format!("--umask: {error}")))?;
     }
     if given.flag("detach") && detach::detach()? {
         return Ok(ExitCode::SUCCESS);
     }
     start(&given, words)
-}
-
-/// What would mislead if it was left out.
-fn refuse(given: &Given) -> Result<(), Stop> {
-    let refused = [
-        ("beat", "-B: celeriac has no beat of its own yet; run `celeriac -A APP beat` beside it"),
-        ("uid", "--uid: start the worker as that user"),
-        ("gid", "--gid: start the worker in that group"),
-    ];
-    match refused.into_iter().find(|(key, _)| given.own.get(key).is_some()) {
-        Some((_, why)) => Err(Stop::Usage(why.to_owned())),
-        None => Ok(()),
-    }
 }
 
 fn start(given: &Given, words: &[String]) -> Result<ExitCode, Stop> {
@@ -86,8 +77,17 @@ async fn work(given: &Given, python: &Path, words: &[String]) -> Result<Ending, 
     let Started { zygote, events, report } = Zygote::start(python, &options, &[]).await?;
     let report = Report::read(&report).map_err(anyhow::Error::from)?;
     let ready = Ready::new(given, &report)?;
+    become_user(&report.worker.identity)?;
     let _pidfile = ready.pidfile.as_deref().map(Pidfile::acquire).transpose()?;
-    ready.start_log(given, &report)?;
+    let again = (python.to_owned(), options);
+    let home = Home::new(
+        zygote,
+        Box::new(move || {
+            let (python, options) = again.clone();
+            async move { Zygote::start(&python, &options, &[]).await }.boxed()
+        }),
+    );
+    let relayed = ready.start_log(given, &report, &home)?;
     let signals = Signals::listen()?;
     if !report.banner.is_empty() {
         Console::new(true, false).say(&report.banner);
@@ -109,25 +109,54 @@ async fn work(given: &Given, python: &Path, words: &[String]) -> Result<Ending, 
         report.registry(),
         ready.settings,
     );
-    let python = python.to_owned();
-    let home = Home::new(
-        zygote,
-        Box::new(move || {
-            let (python, options) = (python.clone(), options.clone());
-            async move { Zygote::start(&python, &options, &[]).await }.boxed()
-        }),
-    );
     let (pool, settings) = (home.clone(), pool_settings(&report)?);
     let worker = worker.executor(move |parts| Pool::start(pool, events, settings, parts));
-    let worker = controls(worker, &report, &home);
+    let mut worker = controls(worker, &report, &home);
+    let facts = &report.worker;
+    let told = AppSignals::new(&report.signals, home.clone(), &facts.hostname, &facts.accept);
+    if let Some(told) = &told {
+        worker = worker.observer(told.clone());
+    }
     let (shutdown, counters) = (worker.shutdown_handle(), worker.counters());
     let work = async {
-        let ended = worker.run().await;
+        let ended = tokio::join!(worker.run(), quiet(&home, &shutdown)).0;
         line.close().await;
+        if let Some(told) = &told {
+            tell_end(told, &ended, &shutdown).await;
+        }
+        settled(relayed.as_ref()).await;
         home.stop().await;
         ended
     };
-    Ok(signals.supervise(work, &shutdown, &counters).await)
+    let tell = |ended: Ended| {
+        if let Some(told) = &told {
+            told.shutting_down(ended.signal, ended.how, ended.code);
+        }
+    };
+    let ending = signals.supervise(work, &shutdown, &counters, tell).await;
+    settled(relayed.as_ref()).await;
+    Ok(ending)
+}
+
+/// Has the app begin nothing new once the worker is to end.
+async fn quiet(home: &Home, shutdown: &ShutdownHandle) {
+    shutdown.reached(Shutdown::Warm).await;
+    home.quiet().await;
+}
+
+/// What is logged is to be written before this process ends, unless the app's logging hangs.
+async fn settled(relayed: Option<&Relayed>) {
+    if let Some(relayed) = relayed {
+        let _ = tokio::time::timeout(PATIENCE, relayed.settled()).await;
+    }
+}
+
+/// Celery's worker does not say that a cold shutdown is over (`celery/worker/worker.py`).
+async fn tell_end(told: &AppSignals, ended: &Result<(), WorkerError>, shutdown: &ShutdownHandle) {
+    if ended.is_err() || shutdown.current() == Shutdown::Warm {
+        told.shut_down().await;
+    }
+    told.settled().await;
 }
 
 fn pool_settings(report: &Report) -> Result<PoolSettings, Stop> {

@@ -16,8 +16,8 @@ macro_rules! files {
 }
 
 const FILES: &[(&str, &[u8])] = files! {
-    "__init__.py" "answers.py" "application.py" "asynchronous.py" "bootstrap.py" "child.py" "host.py" "limits.py"
-    "lost.py" "options.py" "plain.py" "process.py" "report.py" "service.py" "spawn.py" "threads.py" "wire.py"
+    "__init__.py" "answers.py" "application.py" "asynchronous.py" "beat.py" "bootstrap.py" "child.py" "host.py" "limits.py"
+    "logs.py" "lost.py" "options.py" "plain.py" "process.py" "report.py" "service.py" "spawn.py" "threads.py" "wire.py"
     "worker.py" "zygote.py"
 };
 

@@ -53,20 +53,25 @@ impl Service {
         Service { outbox, asked, room: Arc::new(Semaphore::new(WAITING)) }
     }
 
-    /// Sends one of the app's signals, in no time.
+    /// Sends one of the app's signals; waits while there is no room, not until it was received.
     ///
     /// # Errors
-    /// [`HostError::Busy`], [`HostError::Gone`]; [`HostError::Marshal`] when it is too large.
-    pub fn signal(&self, name: &str, arguments: &Map, about: Option<About<'_>>) -> Result<(), HostError> {
-        self.tell(ask::signal(name, arguments, about))
+    /// [`HostError::Gone`]; [`HostError::Marshal`] when it is too large.
+    pub async fn signal(
+        &self,
+        name: &str,
+        arguments: &Map,
+        about: Option<About<'_>>,
+    ) -> Result<(), HostError> {
+        self.tell(ask::signal(name, arguments, about)).await
     }
 
-    /// Gives a record to the app's logging, in no time; `level` is Python's number, `created` seconds since 1970.
+    /// Gives a record to the app's logging; `level` is Python's number, `created` seconds since 1970.
     ///
     /// # Errors
     /// As [`signal`](Service::signal).
-    pub fn log(&self, level: u8, logger: &str, text: &str, created: f64) -> Result<(), HostError> {
-        self.tell(ask::log(level, logger, text, created))
+    pub async fn log(&self, level: u8, logger: &str, text: &str, created: f64) -> Result<(), HostError> {
+        self.tell(ask::log(level, logger, text, created)).await
     }
 
     /// Does what Celery's worker does for a task that its child could not end; says what is left to be done, in order.
@@ -91,11 +96,8 @@ impl Service {
         self.outbox.closed().await;
     }
 
-    fn tell(&self, message: Writer) -> Result<(), HostError> {
-        self.outbox.try_send(message.finish()?).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => HostError::Busy,
-            mpsc::error::TrySendError::Closed(_) => HostError::Gone,
-        })
+    async fn tell(&self, message: Writer) -> Result<(), HostError> {
+        self.outbox.send(message.finish()?).await.map_err(|_| HostError::Gone)
     }
 
     async fn ask(&self, question: impl FnOnce(u64) -> Writer) -> Answer {

@@ -73,6 +73,7 @@ type Reply<T> = oneshot::Sender<Result<T, HostError>>;
 enum Ask {
     Fork(u32, Reply<Child>),
     Serve(Reply<Service>),
+    Quiet,
     Stop,
 }
 
@@ -143,6 +144,12 @@ impl Zygote {
     /// As [`fork`](Zygote::fork).
     pub async fn service(&self) -> Result<Service, HostError> {
         self.ask(Ask::Serve).await
+    }
+
+    /// Has the zygote end the embedded beat: nothing new is to be begun.
+    pub async fn quiet(&self) {
+        // If that fails it has gone already.
+        let _ = self.commands.send(Ask::Quiet).await;
     }
 
     /// Has the zygote kill what it has forked, run the app's exit handlers and end; returns when all have gone.

@@ -46,14 +46,38 @@ impl Home {
     /// Sends one of the app's signals.
     ///
     /// # Errors
-    /// Those of [`Service::signal`], and when there can be no service.
+    /// Those of [`Service::signal`], and when there can be no service; [`HostError::Busy`] when it takes too long.
     pub async fn signal(
         &self,
         name: &str,
         arguments: &Map,
         about: Option<About<'_>>,
     ) -> Result<(), HostError> {
-        self.service().await?.signal(name, arguments, about)
+        let service = self.service().await?;
+        match timeout(PATIENCE, service.signal(name, arguments, about)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(self.give_up(&service).await),
+        }
+    }
+
+    /// Gives a record to the app's logging: [`Service::log`].
+    ///
+    /// # Errors
+    /// As [`signal`](Home::signal).
+    pub async fn log(&self, level: u8, logger: &str, text: &str, created: f64) -> Result<(), HostError> {
+        let service = self.service().await?;
+        match timeout(PATIENCE, service.log(level, logger, text, created)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(self.give_up(&service).await),
+        }
+    }
+
+    /// Returns when the service has done all that it was told before.
+    ///
+    /// # Errors
+    /// As [`control`](Home::control).
+    pub async fn settled(&self) -> Result<(), HostError> {
+        self.control("ping", &Map::new()).await.map(drop)
     }
 
     /// Runs a remote control command and gives its reply.
@@ -66,6 +90,11 @@ impl Home {
             Ok(answer) => answer,
             Err(_) => Err(self.give_up(&service).await),
         }
+    }
+
+    /// Has the app begin nothing new by itself: ends the embedded beat.
+    pub async fn quiet(&self) {
+        self.zygote().quiet().await;
     }
 
     /// Ends the zygote and all that it has forked, after the app's exit handlers, or without them when they hang.

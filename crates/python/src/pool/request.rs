@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use celeriac_protocol::codec::{Accept, Compression, DecodeError};
-use celeriac_protocol::{EncodedBody, Properties, TaskHeaders};
+use celeriac_protocol::{EncodedBody, Map, Message, Properties, TaskHeaders};
 use celeriac_worker::{Facts, Origin};
 
 use crate::host::marshal::{MarshalError, Writer};
@@ -47,26 +47,37 @@ impl Packed {
         hostname: &str,
         accept: &Accept,
     ) -> Result<Self, PackError> {
-        let mut writer = Writer::new();
-        writer.dict();
-        for (key, value) in headers.clone().into_map().iter() {
-            writer.str(key).value(value);
-        }
+        let mut all = headers.clone().into_map();
         if let Some(compression) = &body.compression {
-            writer.str("compression").str(compression);
+            all.insert("compression", compression.as_str());
         }
-        write_properties(writer.str("properties"), properties, body);
-        text(writer.str("reply_to"), properties.reply_to.as_deref());
-        text(writer.str("correlation_id"), properties.correlation_id.as_deref());
-        writer.str("hostname").str(hostname);
-        writer.str("delivery_info").dict();
-        writer.str("exchange").str(&origin.exchange).str("routing_key").str(&origin.routing_key);
-        priority(writer.str("priority"), properties);
-        writer.str("redelivered").bool(origin.redelivered).end().end();
+        let request = request(&all, properties, body, origin, hostname)?;
+        Packed::with(&headers.task, &headers.id, request, body, accept)
+    }
+
+    /// The same of a message that is no task.
+    pub fn raw(
+        message: &Message,
+        origin: &Origin,
+        hostname: &str,
+        accept: &Accept,
+    ) -> Result<Self, PackError> {
+        let body = message.encoded_body();
+        let request = request(&message.headers, &message.properties, &body, origin, hostname)?;
+        Packed::with("", "", request, &body, accept)
+    }
+
+    fn with(
+        name: &str,
+        id: &str,
+        request: Vec<u8>,
+        body: &EncodedBody,
+        accept: &Accept,
+    ) -> Result<Self, PackError> {
         Ok(Packed {
-            name: headers.task.clone(),
-            id: headers.id.clone(),
-            request: writer.finish()?,
+            name: name.to_owned(),
+            id: id.to_owned(),
+            request,
             body: decompressed(body, accept)?,
             content_type: body.content_type.clone(),
             content_encoding: body.content_encoding.clone(),
@@ -82,6 +93,30 @@ impl Packed {
         };
         Call { name: &self.name, id: &self.id, request: &self.request, body }
     }
+}
+
+/// Celery's request of these headers.
+fn request(
+    headers: &Map,
+    properties: &Properties,
+    body: &EncodedBody,
+    origin: &Origin,
+    hostname: &str,
+) -> Result<Vec<u8>, MarshalError> {
+    let mut writer = Writer::new();
+    writer.dict();
+    for (key, value) in headers.iter() {
+        writer.str(key).value(value);
+    }
+    write_properties(writer.str("properties"), properties, body);
+    text(writer.str("reply_to"), properties.reply_to.as_deref());
+    text(writer.str("correlation_id"), properties.correlation_id.as_deref());
+    writer.str("hostname").str(hostname);
+    writer.str("delivery_info").dict();
+    writer.str("exchange").str(&origin.exchange).str("routing_key").str(&origin.routing_key);
+    priority(writer.str("priority"), properties);
+    writer.str("redelivered").bool(origin.redelivered).end().end();
+    writer.finish()
 }
 
 /// The body as its serializer left it; of a type that is not accepted nothing is read.

@@ -47,7 +47,8 @@ pub const TABLE: &[Row] = &[
          the first is the default of `broker_connection_retry_on_startup`"),
     row(Nobody, &["broker_heartbeat_checkrate"], "heartbeats are answered by a thread of their own"),
     row(Nobody, &["broker_failover_strategy"], "several URLs are tried in their order"),
-    row(App, &["broker_login_method", "broker_transport_options"], "the worker's own connections log in by PLAIN"),
+    row(Celeriac, &["broker_login_method"], "PLAIN, AMQPLAIN and EXTERNAL"),
+    row(App, &["broker_transport_options"], ""),
     row(App, &["broker_pool_limit"], "the worker itself has one connection that consumes and one that publishes"),
     row(Nobody, &["broker_native_delayed_delivery_queue_type"],
         "tasks that wait for their time wait in the worker, which raises its prefetch count for them"),
@@ -107,9 +108,11 @@ pub const TABLE: &[Row] = &[
                     "worker_max_memory_per_child", "worker_proc_alive_timeout", "worker_prefetch_multiplier", "worker_eta_task_limit",
                     "worker_disable_rate_limits", "worker_pool_restarts", "worker_soft_shutdown_timeout"], ""),
     row(Celeriac, &["worker_log_format", "worker_log_color"],
-        "in the worker's own lines too: `%` formats of the fields that Python's log records have"),
-    row(App, &["worker_task_log_format", "worker_hijack_root_logger", "worker_redirect_stdouts",
+        "in the worker's own lines too: `%` formats of the fields that Python's log records have; colours on terminals"),
+    row(App, &["worker_task_log_format", "worker_redirect_stdouts",
                "worker_redirect_stdouts_level"], ""),
+    row(Celeriac, &["worker_hijack_root_logger"],
+        "where the app's own logging stays, the worker's lines go through it, too"),
     row(Celeriac, &["worker_state_db"], "a file of celeriac's own, which is written at each change"),
     row(Nobody, &["worker_agent", "worker_autoscaler", "worker_consumer"],
         "classes for Celery's own worker; another than the default is told at the start"),
@@ -125,7 +128,7 @@ pub const TABLE: &[Row] = &[
 
     row(Clients, &["beat_max_loop_interval", "beat_schedule", "beat_scheduler", "beat_schedule_filename",
                    "beat_sync_every", "beat_cron_starting_deadline"],
-        "`celeriac beat` runs the app's own `celery beat`"),
+        "the app's own beat, by `-B` in a process of the worker's, or by `celeriac beat`"),
 ];
 
 /// The page of them, for `docs/settings.md`.

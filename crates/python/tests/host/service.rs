@@ -5,6 +5,7 @@ use std::sync::Arc;
 use celeriac_protocol::{Map, Value};
 use celeriac_python::host::{About, Action, HostError, Lost, Service};
 use celeriac_testkit::eventually;
+use futures_util::FutureExt;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinSet;
 
@@ -78,11 +79,11 @@ async fn signals_and_records_reach_the_app() {
     let host = Host::start("signals", &[]).await;
     let service = host.zygote().service().await.unwrap();
     let task = Task::new("the-id", "signals.noop", "[]");
-    service.signal("worker_ready", &Map::new(), None).unwrap();
-    service.signal("task_received", &Map::new(), Some(About::Task(&task.call()))).unwrap();
+    service.signal("worker_ready", &Map::new(), None).await.unwrap();
+    service.signal("task_received", &Map::new(), Some(About::Task(&task.call()))).await.unwrap();
     let unknown = map([("exc", Value::Null), ("name", "gone".into()), ("id", "1".into())]);
-    service.signal("task_unknown", &unknown, Some(About::Message(&task.call()))).unwrap();
-    service.log(30, "celery.worker", "from the parent", 1.5e9).unwrap();
+    service.signal("task_unknown", &unknown, Some(About::Message(&task.call()))).await.unwrap();
+    service.log(30, "celery.worker", "from the parent", 1.5e9).await.unwrap();
     soon(service.control("twice", &Map::new())).await.unwrap(); // it does one after the other
     assert!(host.note("worker_ready").contains("Consumer"));
     assert!(host.note("task_received").contains("<Request: signals.noop[the-id]"));
@@ -108,7 +109,9 @@ async fn a_killed_service_leaves_no_question_open() {
         asked.spawn(async move { service.control("ping", &Map::new()).await });
     }
     let mut taken = 0;
-    while service.signal("worker_ready", &Map::new(), Some(About::Task(&task.call()))).is_ok() {
+    let (none, call) = (Map::new(), task.call());
+    let signal = || service.signal("worker_ready", &none, Some(About::Task(&call)));
+    while signal().now_or_never().is_some() {
         taken += 1;
         tokio::task::yield_now().await;
         assert!(taken < 100_000, "what waits for it is bounded");

@@ -118,6 +118,7 @@ impl Driver {
                 Err(error) => drop(reply.send(Err(error))),
             },
             Ask::Serve(reply) => drop(reply.send(self.serve_apart().await)),
+            Ask::Quiet => drop(self.say(Writer::new().tuple(1).str("quiet"), &[]).await),
             Ask::Stop => drop(self.say(Writer::new().tuple(1).str("stop"), &[]).await),
         }
     }
