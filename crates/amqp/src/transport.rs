@@ -149,3 +149,28 @@ fn explain(error: &amqprs::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(url: &str) -> String {
+        AmqpTransport::new(BrokerUrl::parse(url).unwrap()).err().map(|error| error.reason).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_login_that_cannot_be_is_refused_at_once() {
+        for mechanism in ["plain", "amqplain", "external"] {
+            assert_eq!(refused(&format!("amqp://a:b@c//?auth_mechanism={mechanism}")), "");
+        }
+        assert!(
+            refused("amqp://a:b@c//?auth_mechanism=gssapi")
+                .contains("there are plain, amqplain and external")
+        );
+        let long = "x".repeat(128);
+        assert!(
+            refused(&format!("amqp://a:{long}@c//?auth_mechanism=amqplain")).contains("at most 127 bytes")
+        );
+        assert_eq!(refused(&format!("amqp://a:{long}@c//")), "");
+    }
+}

@@ -137,8 +137,25 @@ fn the_broker_is_a_url_with_everything_in_it() {
 }
 
 #[test]
+fn the_login_is_a_parameter_and_the_log_celery_s_unless_the_app_says_otherwise() {
+    let plain = report(APP, "{}").unwrap().worker;
+    assert_eq!(plain.log_through_app, None);
+    let own = "app.conf.broker_login_method = 'EXTERNAL'\nimport logging\nlogging.getLogger('celery').setLevel('ERROR')";
+    let own = report(&format!("{APP}\n{own}\n"), r#"{"pidfile": "%n.pid", "loglevel": "INFO"}"#).unwrap();
+    assert!(own.read.url.contains("&auth_mechanism=external&"), "{}", own.read.url);
+    // The root logger has no part in it.
+    assert_eq!(own.worker.log_through_app, Some(40));
+    assert_eq!(own.worker.pidfile.as_deref(), Some("%n.pid"));
+    assert_eq!(own.worker.identity, plain.identity);
+}
+
+#[test]
 fn what_means_nothing_is_named() {
     for (line, error) in [
+        (
+            "broker_login_method='GSSAPI'",
+            "broker_login_method: there are PLAIN, AMQPLAIN and EXTERNAL, but no GSSAPI",
+        ),
         ("task_time_limit='soon'", "time_limit: 'soon' is no time"),
         ("task_default_rate_limit='fast'", "rate_limit: could not convert"),
         ("worker_eta_task_limit='many'", "worker_eta_task_limit: 'many' is no number that fits"),
