@@ -41,7 +41,8 @@ impl Watch {
         actions.extend((is_me && !is_there && !self.retired).then_some(Action::Announce));
     }
 
-    /// Tells of those that were doubted for long enough, and of those that are back. Only a lead can have heard of them, when it has led for a while.
+    /// Tells of those that were doubted for long enough, and of those that are back. Only a lead can have heard of them,
+    /// when it has led for a while.
     pub(super) fn tell_doubted(&mut self, now: Time, actions: &mut Vec<Action>) {
         let is_sure = match &self.role {
             Role::Follows(following) => {
@@ -137,9 +138,7 @@ impl Watch {
         }
         Ok(())
     }
-}
 
-impl Watch {
     /// Those who are not in a lead's roster are gone; a new lead may not have heard yet of those who did not say so, and
     /// may not know that some came back up to the version that we had.
     fn part_with_absent(

@@ -8,6 +8,9 @@ use super::message::Reason;
 use super::roster::{Member, freq, incarnation, starts};
 use super::{Action, Role, Time, Watch};
 
+/// How many processes of one name are told apart.
+const TWINS: usize = 8;
+
 impl Watch {
     pub(super) fn on_event(
         &mut self,
@@ -32,7 +35,7 @@ impl Watch {
             _ => {
                 self.adjust(event);
                 self.on_heard(event, now, actions);
-                if self.roster.member(&event.hostname).is_some() {
+                if self.resumes.is_none() && self.roster.member(&event.hostname).is_some() {
                     actions.extend(self.hearing.drift(event, now).map(Action::Drifted));
                 }
             }
@@ -135,7 +138,11 @@ impl Watch {
             }
         } else if self.is_newer(event, &heard, &known) {
             if let Role::Leads(leading) = &mut self.role {
-                leading.previous.insert(known.hostname.clone(), known.incarnation);
+                let previous = leading.previous.entry(known.hostname.clone()).or_default();
+                if previous.len() >= TWINS {
+                    previous.pop_front();
+                }
+                previous.push_back(known.incarnation);
                 self.hearing.forget(&known.hostname);
                 self.hearing.heard(&known.hostname, now.steady);
                 self.join(heard, now, actions);
@@ -146,12 +153,12 @@ impl Watch {
     }
 
     /// Whether another incarnation of a member came after the one that is known. Starts are in order; process ids are
-    /// not, but the one before is known.
+    /// not, but those before are known.
     fn is_newer(&self, event: &Event, heard: &Member, known: &Member) -> bool {
         if starts(event).is_some() && known.node.is_some() {
             return heard.incarnation > known.incarnation;
         }
         let Role::Leads(leading) = &self.role else { return true };
-        leading.previous.get(&known.hostname) != Some(&heard.incarnation)
+        !leading.previous.get(&known.hostname).is_some_and(|previous| previous.contains(&heard.incarnation))
     }
 }

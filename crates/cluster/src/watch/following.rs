@@ -25,8 +25,6 @@ const ALONE: f64 = 3.0;
 const UNKNOWN: f64 = 3.0;
 /// Seconds of pause before a snapshot is asked for, at most.
 pub(super) const JITTER: f64 = 2.0;
-/// The largest term that is believed: what follows it can still be told.
-const MAX_TERM: u64 = MAX_COUNT / 2;
 /// How many beats to others may lie between two that we hear.
 const MAX_UNHEARD: u64 = 100_000;
 /// How far a term may be ahead.
@@ -161,6 +159,11 @@ enum Verdict {
     Raise,
 }
 
+/// Only forgers come to the last: it is for all who lead then, as are terms that two happen to share.
+fn next_term(term: u64) -> u64 {
+    MAX_COUNT.min(term + 1)
+}
+
 impl Watch {
     /// Asks if there is a lead.
     pub(super) fn probe(&mut self, now: Time, actions: &mut Vec<Action>) {
@@ -251,8 +254,10 @@ impl Watch {
 
     /// Leads from now on. One that watches already takes over at once, others listen first.
     pub(super) fn claim(&mut self, revoked: &Revoked, now: Time, actions: &mut Vec<Action>) {
-        self.term = self.top + 1;
+        self.term = next_term(self.top);
         self.top = self.term;
+        // What versions were told in older terms, true or not, is over.
+        self.roster.set_version(0);
         self.synced = Some((self.term, self.config.node));
         self.compare = None;
         self.exchange = None;
@@ -290,7 +295,7 @@ impl Watch {
             Verdict::Follow => self.follow(beat, revoked, now, actions),
             Verdict::Oppose => self.beat_soon(now),
             Verdict::Raise => {
-                self.term = beat.term + 1;
+                self.term = next_term(beat.term);
                 self.top = self.top.max(self.term);
                 self.synced = Some((self.term, self.config.node));
                 self.beat_soon(now);
@@ -306,7 +311,6 @@ impl Watch {
         let is_next = |last: u64| beat.seq > last && beat.seq <= last + MAX_UNHEARD;
         match last {
             Some((_, _, seq)) if !is_next(*seq) => Err(WatchError::Stale("beat")),
-            _ if beat.term > MAX_TERM => Err(WatchError::Term(beat.term)),
             _ => Ok(()),
         }
     }
@@ -418,7 +422,8 @@ impl Watch {
     /// A version that was missed, or another digest, means that the roster must be asked for.
     fn compare_roster(&mut self, beat: &Beat, is_new: bool, now: Time) {
         let is_equal = beat.digest == self.roster.digest() && beat.size == self.roster.len();
-        if is_new && is_equal {
+        // A version that we were told before the lead's own is not of use.
+        if is_equal && (is_new || beat.version < self.roster.version()) {
             self.synced = Some((beat.term, beat.node));
             self.roster.set_version(beat.version);
         }

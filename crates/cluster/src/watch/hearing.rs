@@ -154,8 +154,9 @@ impl Hearing {
             timestamp: event.timestamp,
             local_received: now.wall - self.lag,
         };
-        // What a replay says was sent long ago.
-        let is_drift = !self.is_replay() && drift.seconds() > DRIFT_MAX;
+        // What waits in a queue that has gone unread was sent long ago, for how long our own heartbeat tells.
+        let is_timely = self.own.is_some_and(|own| now.steady - own <= DRIFT_MAX);
+        let is_drift = is_timely && drift.seconds() > DRIFT_MAX;
         (is_drift && self.drifted.insert(drift.hostname.clone())).then_some(drift)
     }
 

@@ -1,6 +1,6 @@
 //! A worker that leads.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use celeriac_protocol::revoked::Revoked;
@@ -61,8 +61,8 @@ pub(super) struct Leading {
     limit: usize,
     /// Whose roster was taken over when it gave way, and in which term.
     yielded: Option<(NodeId, u64)>,
-    /// The incarnations that those of a name followed: what is heard of them is over.
-    pub(super) previous: HashMap<Arc<str>, u64>,
+    /// The incarnations that those of a name followed, the last of them: what is heard of these is over.
+    pub(super) previous: HashMap<Arc<str>, VecDeque<u64>>,
     pub(super) asks: Asks,
 }
 
@@ -132,9 +132,16 @@ impl Leading {
         self.beat_due = self.beat_due.max(now);
     }
 
+    /// When what is pending is told: losses have waited for long.
+    fn flush_due(&self) -> f64 {
+        let is_lost =
+            |happening: &Happening| matches!(happening, Happening::Gone(gone) if gone.reason == Reason::Lost);
+        self.told + if self.pending.iter().any(is_lost) { BATCH / 2.0 } else { BATCH }
+    }
+
     pub(super) fn next_timeout(&self) -> f64 {
         let settles = if self.is_established() { f64::MAX } else { self.settles.unwrap_or(self.gives_up) };
-        let flush = if self.pending.is_empty() { f64::MAX } else { self.told + BATCH };
+        let flush = if self.pending.is_empty() { f64::MAX } else { self.flush_due() };
         [self.look_due, settles, flush, self.asks.next_timeout()].into_iter().fold(self.beat_due, f64::min)
     }
 }
@@ -338,7 +345,7 @@ impl Watch {
     /// Tells what has changed: at once after a quiet second, else when the second is over.
     fn flush(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Role::Leads(leading) = &mut self.role else { return };
-        if leading.pending.is_empty() || now.steady < leading.told + BATCH {
+        if leading.pending.is_empty() || now.steady < leading.flush_due() {
             return;
         }
         leading.told = now.steady;

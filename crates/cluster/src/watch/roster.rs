@@ -126,7 +126,7 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Counts the changes in this term.
+    /// Counts the changes in this term, for who leads from its begin.
     pub fn version(&self) -> u64 {
         self.version
     }

@@ -168,9 +168,20 @@ fn a_beat_in_a_members_name_is_got_over() {
         let Some(place) = sim.bystander() else { return sim };
         let (node, hostname) = (sim.processes[place].node, sim.processes[place].hostname.clone());
         let truth = true_beat(&sim);
-        let term = truth.term + 1 + run.random.below(900) as u64;
-        let beat = Beat { node, hostname, term, watchers: vec![node], ..truth };
-        sim.inject(Key::Beat, Message::Beat(beat));
+        let term = run.random.pick(&[truth.term + 1, truth.term + 900, 1 << 51, 1 << 53]).unwrap();
+        let version = run.random.pick(&[0, truth.version, truth.version + 1, 1 << 53]).unwrap();
+        // What is far ahead is believed at the second time.
+        for seq in 1..3 {
+            let hostname = hostname.clone();
+            let beat = Beat { node, hostname, term, seq, version, watchers: vec![node], ..true_beat(&sim) };
+            sim.inject(Key::Beat, Message::Beat(beat));
+            sim.run(0.5);
+        }
+        sim.run(25.0);
+        sim.check_converged();
+        // Those that lead and join later are believed, too.
+        sim.crash(sim.lead());
+        sim.start("late@h", Role::Watch);
         sim.run(25.0);
         sim.check_converged();
         sim.check_told(false);
