@@ -38,6 +38,14 @@ enum Command {
         /// The worker's name.
         name: String,
     },
+    /// The demo's worker for Python tasks.
+    #[command(hide = true)]
+    DemoPython {
+        /// Where the app is, the broker and the result store.
+        dir: PathBuf,
+        /// The interpreter.
+        python: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -58,5 +66,6 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Demo { folder } => demo::run(&folder),
         Command::DemoWorker { dir, name } => demo::worker::run(&dir, &name),
+        Command::DemoPython { dir, python } => demo::python::worker(&dir, &python),
     }
 }

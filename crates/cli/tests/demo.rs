@@ -1,14 +1,15 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use celeriac_testkit::{Process, Signal, TempDir, eventually};
+use celeriac_testkit::{Process, Python, Signal, TempDir, eventually};
 
 use crate::hello::{DEADLINE, Ended, end};
 
-/// `celeriac demo` with a folder of its own for temporary files, by which its processes are found.
+/// `celeriac demo` with a folder of its own for temporary files, by which its processes are found, and no Python.
 fn demo(folder: &str, tmp: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_celeriac"));
-    command.args(["demo", folder]).env("TMPDIR", tmp.path());
+    command.args(["demo", folder]).env("TMPDIR", tmp.path()).env("VIRTUAL_ENV", "/nowhere");
     command
 }
 
@@ -52,7 +53,28 @@ fn every_file_is_counted_once() {
         assert_eq!(line.split_whitespace().nth(1), Some(value), "{}", ended.stdout);
     }
     assert!(ended.stdout.contains("Slowest:"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("Python tasks are left out"), "{}", ended.stdout);
     assert!(is_empty(&tmp), "the temporary folder is gone");
+}
+
+#[test]
+fn python_counts_too_where_it_has_celery() {
+    let (dir, tmp, environment) = (TempDir::new(), TempDir::new(), TempDir::new());
+    dir.write("one", "leaf leaf root");
+    dir.write("two", "stem\n");
+    fs::create_dir(environment.path().join("bin")).unwrap();
+    let python = Python::find().command();
+    let script = format!("#!/bin/sh\nexec '{}' \"$@\"\n", python.get_program().display());
+    let script = environment.write("bin/python", script);
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut demo = demo(dir.path().to_str().unwrap(), &tmp);
+    let ended: Ended = demo.env("VIRTUAL_ENV", environment.path()).output().unwrap().into();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let (_, python) = ended.stdout.split_once("Python tasks (an app of Celery 5").unwrap();
+    let words = python.lines().find(|line| line.trim_start().starts_with("words")).unwrap();
+    assert_eq!(words.split_whitespace().nth(1), Some("4"), "{ended:?}");
+    assert!(python.contains(" 2 of these files"), "{ended:?}");
+    assert!(is_empty(&tmp) && workers(&tmp) == 0, "nothing is left: {ended:?}");
 }
 
 /// The kernel lets nobody read these, root neither.

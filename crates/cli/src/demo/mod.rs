@@ -1,13 +1,14 @@
 //! `celeriac demo`: real work by two worker processes on an embedded broker.
 
 mod progress;
+pub mod python;
 mod summary;
 mod task;
 mod walk;
 pub mod worker;
 mod workers;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use progress::Progress;
+use python::Words;
 use summary::Summary;
 use task::{Digest, digest};
 use walk::Found;
@@ -42,7 +44,7 @@ pub fn run(folder: &Path) -> Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut workers = Workers::start(dir.path())?;
         let done = tokio::select! {
-            summary = hash(&folder, dir.path()) => summary.map(Some),
+            summary = work(&folder, dir.path()) => summary.map(Some),
             died = workers.all_died() => Err(died),
             _ = interrupt.recv() => Ok(None),
             _ = terminate.recv() => Ok(None),
@@ -55,8 +57,13 @@ pub fn run(folder: &Path) -> Result<ExitCode> {
     // The workers may have removed it: where this process is killed, nobody else does.
     drop(dir);
     match done? {
-        Some(summary) => {
+        Some((summary, words)) => {
             print!("{summary}");
+            match words {
+                Ok(Some(words)) => print!("{words}"),
+                Ok(None) => println!("\nPython tasks are left out: there is no Python with Celery."),
+                Err(error) => println!("\nThe Python tasks did not run: {error:#}"),
+            }
             Ok(ExitCode::SUCCESS)
         }
         None => {
@@ -80,15 +87,21 @@ fn app(dir: &Path) -> Result<App> {
         .build()?)
 }
 
-/// Sends a task for each file and gathers what comes of them.
-async fn hash(folder: &Path, dir: &Path) -> Result<Summary> {
+/// The tasks in Rust, then those in Python, which nobody needs.
+async fn work(folder: &Path, dir: &Path) -> Result<(Summary, Result<Option<Words>>)> {
+    let (summary, first) = hash(folder, dir).await?;
+    Ok((summary, python::count(dir, &first).await))
+}
+
+/// Sends a task for each file and gathers what comes of them; and the first of these files.
+async fn hash(folder: &Path, dir: &Path) -> Result<(Summary, Vec<PathBuf>)> {
     let app = app(dir)?;
     let (found, mut files) = mpsc::channel(IN_FLIGHT);
     let progress = Progress::new();
     let (root, walked) = (folder.to_owned(), progress.clone());
     tokio::task::spawn_blocking(move || walk::walk(&root, &found, &walked));
 
-    let mut summary = Summary::new(folder);
+    let (mut summary, mut first) = (Summary::new(folder), Vec::new());
     let start = Instant::now();
     let mut outcomes = stream::poll_fn(|context| files.poll_recv(context))
         .map(async |found| match found {
@@ -97,14 +110,18 @@ async fn hash(folder: &Path, dir: &Path) -> Result<Summary> {
         })
         .buffer_unordered(IN_FLIGHT);
     while let Some((outcome, path)) = outcomes.next().await {
-        summary.add(&path, outcome?);
+        let outcome = outcome?;
+        if outcome.is_ok() && first.len() < python::FILES {
+            first.push(path.clone());
+        }
+        summary.add(&path, outcome);
         progress.done();
     }
     drop(outcomes);
     summary.elapsed = start.elapsed();
     progress.finish();
     app.close().await;
-    Ok(summary)
+    Ok((summary, first))
 }
 
 /// Runs the task for one file; the inner error is the file's, the outer one ours.

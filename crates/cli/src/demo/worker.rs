@@ -1,6 +1,5 @@
 //! One worker process of the demo.
 
-use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -17,8 +16,7 @@ pub fn run(dir: &Path, name: &str) -> Result<ExitCode> {
     settings.concurrency = cores.div_ceil(2);
     let worker = app.worker_with(settings);
     let shutdown = worker.shutdown_handle();
-    thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    super::workers::at_end_of_input(move || {
         shutdown.request(Shutdown::Cold);
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
