@@ -5,7 +5,6 @@ mod client;
 mod demo;
 mod hello;
 mod options;
-mod pools;
 mod python;
 mod python_app;
 mod remote;
