@@ -6,16 +6,21 @@ use std::path::{Path, PathBuf};
 
 use super::StartError;
 
-/// The interpreter: what was `given` (a path, or a name in `PATH`), else that of the active virtual environment, else
-/// `python3` or `python` in `PATH`.
+/// The interpreter: what was `given` (a path, or a name in `PATH`), else that of the virtual environment in which this
+/// program is installed, as with any script there, else that of the active one, else `python3` or `python` in `PATH`.
 ///
 /// # Errors
 /// [`StartError::NoPython`], which says what was looked for.
 pub fn find_python(given: Option<&Path>) -> Result<PathBuf, StartError> {
-    find(given, |name| env::var_os(name).filter(|value| !value.is_empty()))
+    let program = env::current_exe().ok();
+    find(given, program.as_deref(), |name| env::var_os(name).filter(|value| !value.is_empty()))
 }
 
-fn find(given: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, StartError> {
+fn find(
+    given: Option<&Path>,
+    program: Option<&Path>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, StartError> {
     let path = variable("PATH").unwrap_or_default();
     let on_path =
         |name: &Path| env::split_paths(&path).map(|dir| dir.join(name)).find(|file| is_program(file));
@@ -26,6 +31,9 @@ fn find(given: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Re
             on_path(given)
         };
         return found.ok_or_else(|| StartError::NoPython(format!("{} is no program", given.display())));
+    }
+    if let Some(beside) = program.and_then(beside) {
+        return Ok(beside);
     }
     if let Some(environment) = variable("VIRTUAL_ENV") {
         let own = Path::new(&environment).join("bin/python");
@@ -39,6 +47,13 @@ fn find(given: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Re
         .into_iter()
         .find_map(|name| on_path(Path::new(name)))
         .ok_or_else(|| StartError::NoPython("neither python3 nor python is in PATH".to_owned()))
+}
+
+/// The interpreter of the virtual environment that a program is installed in.
+fn beside(program: &Path) -> Option<PathBuf> {
+    let folder = program.parent()?;
+    let python = folder.join("python");
+    (folder.parent()?.join("pyvenv.cfg").is_file() && is_program(&python)).then_some(python)
 }
 
 fn is_program(file: &Path) -> bool {
@@ -71,19 +86,32 @@ mod tests {
         let path = dir.path().as_os_str().to_owned();
         let in_path = |name: &str| (name == "PATH").then(|| path.clone());
         let both = |name: &str| if name == "VIRTUAL_ENV" { Some(home.clone()) } else { in_path(name) };
-        assert_eq!(find(Some(&plain), both).unwrap(), plain);
-        assert_eq!(find(Some(Path::new("python")), both).unwrap(), plain);
-        assert_eq!(find(None, both).unwrap(), own);
-        assert_eq!(find(None, in_path).unwrap(), plain, "the other cannot be run");
+        assert_eq!(find(Some(&plain), None, both).unwrap(), plain);
+        assert_eq!(find(Some(Path::new("python")), None, both).unwrap(), plain);
+        assert_eq!(find(None, None, both).unwrap(), own);
+        assert_eq!(find(None, None, in_path).unwrap(), plain, "the other cannot be run");
+    }
+
+    #[test]
+    fn a_virtual_environment_s_own_program_takes_its_interpreter() {
+        let (own, other) = (TempDir::new(), TempDir::new());
+        let python = program(&own, "bin/python");
+        let installed = program(&own, "bin/celeriac");
+        let active = program(&other, "bin/python");
+        let home = other.path().as_os_str().to_owned();
+        let variables = |name: &str| (name == "VIRTUAL_ENV").then(|| home.clone());
+        assert_eq!(find(None, Some(&installed), variables).unwrap(), active, "it is in no environment");
+        own.write("pyvenv.cfg", "");
+        assert_eq!(find(None, Some(&installed), variables).unwrap(), python);
     }
 
     #[test]
     fn what_is_missing_is_named() {
         let nothing = |name: &str| (name == "VIRTUAL_ENV").then(|| OsString::from("/nowhere"));
         for (error, part) in [
-            (find(Some(Path::new("/no/python")), |_| None), "/no/python"),
-            (find(None, nothing), "/nowhere/bin/python"),
-            (find(None, |_| None), "PATH"),
+            (find(Some(Path::new("/no/python")), None, |_| None), "/no/python"),
+            (find(None, None, nothing), "/nowhere/bin/python"),
+            (find(None, None, |_| None), "PATH"),
         ] {
             let text = error.unwrap_err().to_string();
             assert!(text.contains(part), "{text}");
