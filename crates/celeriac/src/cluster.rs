@@ -21,8 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_broker::{Address, Error, Published};
-use celeriac_cluster::watch::message::{Key, Message, Snapshot};
-use celeriac_protocol::codec::Accept;
+use celeriac_cluster::watch::message::{Key, Message, Snapshot, accept};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -36,8 +35,6 @@ use crate::{App, ControlError};
 const LONGEST: Duration = Duration::from_secs(3600);
 /// How long it is by default: of many that ask at once, the ninth in a second waits for its end.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The most bytes of an answer.
-const MAX_BODY: usize = 8 << 20;
 
 /// Asks who is in the cluster. Made by [`App::cluster`].
 #[derive(Debug, Clone)]
@@ -116,12 +113,7 @@ impl Cluster {
         }
         let deadline = Instant::now() + self.timeout;
         while let Some(delivery) = mailbox.next(deadline).await? {
-            let size = delivery.message.body.len();
-            if size > MAX_BODY {
-                tracing::debug!("ignored on the cluster's exchange: a message of {size} bytes");
-                continue;
-            }
-            let body = delivery.message.decode(&Accept::default());
+            let body = delivery.message.decode(&accept());
             let message = body.map_err(|error| error.to_string());
             match message.and_then(|body| Message::read(&body).map_err(|error| error.to_string())) {
                 Ok(Message::Snapshot(snapshot)) => {

@@ -104,6 +104,8 @@ pub struct Watch {
     jumped: Option<(NodeId, u64)>,
     /// How many beats in a row told of other revokes than ours.
     strikes: u32,
+    /// The digests that were compared last, the lead's and ours, and how often already.
+    compared: ((u64, u64), u32),
     /// Revokes are compared with the lead's then.
     compare: Option<f64>,
     exchange: Option<Exchange>,
@@ -150,6 +152,7 @@ impl Watch {
             beats: VecDeque::new(),
             jumped: None,
             strikes: 0,
+            compared: Default::default(),
             compare: None,
             exchange: None,
             digest: None,

@@ -12,6 +12,7 @@ use celeriac_broker::{Address, Error, Published};
 use celeriac_cluster::mingle::{self, Synced};
 use celeriac_protocol::control::{self, ReplyTo, Request};
 use celeriac_protocol::{Map, Message, Value};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -36,6 +37,8 @@ const WATCHED: &str = "watched";
 #[derive(Default)]
 pub(crate) struct Mingle {
     started: Option<Arc<Consumer>>,
+    /// Reads the answers that come late.
+    late: JoinSet<()>,
 }
 
 #[async_trait]
@@ -59,7 +62,7 @@ impl Step for Mingle {
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
         self.started = Some(consumer.clone());
         tracing::info!("mingle: searching for neighbors");
-        let synced = sync(consumer).await?;
+        let synced = sync(consumer, &mut self.late).await?;
         for (node, error) in &synced.errors {
             tracing::error!("mingle: sync with {node} failed: {error}");
         }
@@ -73,6 +76,7 @@ impl Step for Mingle {
     }
 
     async fn stop(&mut self) {
+        self.late.shutdown().await;
         if let Some(consumer) = self.started.take() {
             consumer.cluster.keep_mailbox(None);
         }
@@ -80,16 +84,17 @@ impl Step for Mingle {
 }
 
 /// Asks whoever is to be asked.
-async fn sync(consumer: &Arc<Consumer>) -> Result<Synced, Error> {
+async fn sync(consumer: &Arc<Consumer>, late: &mut JoinSet<()>) -> Result<Synced, Error> {
     let settings = &consumer.settings;
     if !settings.gossip || settings.gossip_mode == GossipMode::Classic {
-        return send_hello(consumer, None).await;
+        return send_hello(consumer, None, late).await;
     }
     match watchers::ask(consumer).await? {
-        Found::Refused => send_hello(consumer, None).await,
-        Found::Nobody => send_hello(consumer, Some(false)).await,
+        Found::Refused => send_hello(consumer, None, late).await,
+        Found::Nobody => send_hello(consumer, Some(false), late).await,
         Found::Watchers { strangers } => {
-            let others = if strangers { send_hello(consumer, Some(true)).await? } else { Synced::default() };
+            let others =
+                if strangers { send_hello(consumer, Some(true), late).await? } else { Synced::default() };
             Ok(Synced { replied: others.replied + 1, nodes: others.nodes + 1, ..others })
         }
         Found::Blocked => {
@@ -105,7 +110,11 @@ async fn sync(consumer: &Arc<Consumer>) -> Result<Synced, Error> {
 
 /// Asks, and takes over what comes back; nobody is waited for where nobody can answer. `watched` tells whether the
 /// watchers have answered us, when we have asked them.
-async fn send_hello(consumer: &Arc<Consumer>, watched: Option<bool>) -> Result<Synced, Error> {
+async fn send_hello(
+    consumer: &Arc<Consumer>,
+    watched: Option<bool>,
+    late: &mut JoinSet<()>,
+) -> Result<Synced, Error> {
     let settings = &consumer.settings.control;
     let (oid, ticket) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let reply_box = settings.reply_box(&oid);
@@ -117,7 +126,7 @@ async fn send_hello(consumer: &Arc<Consumer>, watched: Option<bool>) -> Result<S
             let synced = gather(consumer, &mut mailbox, &ticket, TIMEOUT).await;
             let consumer = consumer.clone();
             // Celery's neighbours may be busy; what they know of revokes is worth having late, too.
-            tokio::spawn(async move {
+            late.spawn(async move {
                 gather(&consumer, &mut mailbox, &ticket, LATE).await;
                 mailbox.close().await;
             });

@@ -7,8 +7,8 @@ use celeriac_broker::{
     Connection, Event, Inbox, MemoryTransport, Prefetch, Session, Subscription, Transport,
 };
 use celeriac_cluster::watch::message::Beat;
-use celeriac_protocol::Value;
-use celeriac_protocol::codec::{self, Serializer};
+use celeriac_protocol::codec::{self, Compression, Serializer};
+use celeriac_protocol::{Map, Value};
 use celeriac_worker::{EventSettings, Shutdown};
 
 use super::*;
@@ -40,16 +40,16 @@ impl Lead {
     /// The next who asks.
     async fn next(&mut self) -> NodeId {
         let Some(Event::Delivery(delivery)) = self.inbox.recv().await else { panic!("the queue is gone") };
-        let body = delivery.message.decode(&Accept::default()).unwrap();
+        let body = delivery.message.decode(&accept()).unwrap();
         let Ok(Message::Ask { node }) = Message::read(&body) else { panic!("{body:?}") };
         node
     }
 
     async fn say(&self, key: Key, body: &Value) {
-        let message = celeriac_protocol::Message::transient(
-            Default::default(),
-            codec::encode(body, Serializer::Json, None).unwrap(),
-        );
+        let body = codec::encode(body, Serializer::Json, Some(Compression::Zlib)).unwrap();
+        let compression = body.compression.clone().unwrap();
+        let headers = Map::from_iter([("compression", Value::from(compression))]);
+        let message = celeriac_protocol::Message::transient(headers, body);
         let exchange = EventSettings::default().cluster().exchanges.swap_remove(0).name;
         self.connection.publish(&Address::exchange(exchange, key.to_string()), message).await.unwrap();
     }
@@ -110,7 +110,7 @@ async fn the_first_good_answer_counts() {
             }
             let mut large = snapshot(&[member(1, "w9@test", Some(LEAD))]);
             if let Value::Map(map) = &mut large {
-                map.insert("filler", "x".repeat(MAX_BODY));
+                map.insert("filler", "x".repeat(accept().max_size));
             }
             let text = "x".repeat(100_000).into();
             for body in [Value::Null, text, unknown, snapshot(&twice), large, beat.to_value()] {

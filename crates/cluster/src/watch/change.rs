@@ -13,7 +13,10 @@ impl Watch {
         self.roster.apply(happening);
         match happening {
             Happening::Joined(member) => {
-                if member.hostname != self.hostname && self.told.join(member) {
+                // A roster that is full does not take it.
+                let is_in =
+                    self.roster.member(&member.hostname).is_some_and(|known| Arc::ptr_eq(known, member));
+                if is_in && member.hostname != self.hostname && self.told.join(member) {
                     actions.push(Action::Joined(Box::new(member.to_worker(now.wall))));
                 }
             }

@@ -64,6 +64,8 @@ pub(super) struct Leading {
     /// The incarnations that those of a name followed, the last of them: what is heard of these is over.
     pub(super) previous: HashMap<Arc<str>, VecDeque<u64>>,
     pub(super) asks: Asks,
+    /// Questions for many revokes by those who start.
+    pub(super) starts: Asks,
 }
 
 /// Questions for the roster or for revokes within a second.
@@ -118,6 +120,7 @@ impl Leading {
             yielded: None,
             previous: HashMap::new(),
             asks: Asks::default(),
+            starts: Asks::default(),
         }
     }
 

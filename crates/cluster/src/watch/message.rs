@@ -19,10 +19,18 @@
 use std::sync::Arc;
 
 use celeriac_protocol::Value;
+use celeriac_protocol::codec::Accept;
 
 use super::roster::Member;
 
 mod codec;
+
+/// What is read of the exchange: no more than 8 MiB, be it compressed.
+pub fn accept() -> Accept {
+    let mut accept = Accept::default();
+    accept.max_size = 8 << 20;
+    accept
+}
 
 /// The most members that a roster may have; those that come past it are not taken in.
 pub const MAX_MEMBERS: usize = 20_000;

@@ -2,22 +2,30 @@
 
 use celeriac_protocol::revoked::Revoked;
 
-use super::message::{BUCKETS, Beat, Compare, Key, Message, Revokes};
+use super::message::{BUCKETS, Beat, Compare, Key, Message, PAGE, Revokes};
 use super::revokes::{self, Exchange};
 use super::{Action, Role, Time, Watch, send};
 
 /// How many beats in a row must tell of other revokes: what was revoked just now is on its way.
 const STRIKES: u32 = 2;
+/// How often that doubles while comparing changes nothing: hosts may keep revokes for different times.
+const PATIENCE: u32 = 6;
 
 impl Watch {
     pub(super) fn compare_revokes(&mut self, beat: &Beat, revoked: &Revoked, now: Time) {
-        if beat.revoked == revokes::digest(&revokes::buckets(revoked, now.wall)) {
+        let ours = revokes::digest(&revokes::buckets(revoked, now.wall));
+        if beat.revoked == ours {
             self.strikes = 0;
             self.compare = None;
             return;
         }
+        let compared = (beat.revoked, ours);
+        if self.compared.0 != compared {
+            self.compared = (compared, 0);
+        }
         self.strikes += 1;
-        if self.strikes >= STRIKES {
+        if self.strikes >= STRIKES << self.compared.1 {
+            self.compared.1 = PATIENCE.min(self.compared.1 + 1);
             self.strikes = 0;
             self.compare = Some(now.steady + self.random.below(super::following::JITTER));
         }
@@ -65,8 +73,17 @@ impl Watch {
             buckets.dedup();
             return;
         }
-        let pages =
-            revokes::answer(compare, revoked, self.roster.has_strangers(), self.clock.forward(), now.wall);
+        let (strangers, clock) = (self.roster.has_strangers(), self.clock.forward());
+        if let Role::Leads(leading) = &mut self.role
+            && compare.starts
+            && revoked.len() > PAGE
+            && !leading.starts.admit(now.steady)
+        {
+            // A thousand that start would be told so much by itself each: they compare again when they gossip.
+            let page = Revokes { buckets: Vec::new(), ids: Vec::new(), last: true, strangers, clock };
+            return actions.push(send(Key::Node(compare.node), Message::Revokes(page)));
+        }
+        let pages = revokes::answer(compare, revoked, strangers, clock, now.wall);
         actions.extend(pages.into_iter().map(|page| send(Key::Node(compare.node), page)));
     }
 

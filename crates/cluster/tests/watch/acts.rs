@@ -26,7 +26,7 @@ impl Sim {
                     self.tell(place, word, &worker);
                 }
             }
-            Action::Drifted(_) => process.drifts += 1,
+            Action::Drifted(drift) => process.drifts.push(drift.hostname),
             Action::Twins(_) => process.twins += 1,
             Action::Crowded { .. } => self.fail("crowded"),
             Action::Follows { lead, term } => process.follows = Some((lead, term)),

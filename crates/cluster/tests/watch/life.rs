@@ -87,7 +87,7 @@ impl Sim {
             expired: Vec::new(),
             follows: None,
             twins: 0,
-            drifts: 0,
+            drifts: Vec::new(),
             ignored: 0,
         });
         let wait = self.random.between(0.0, 0.1);

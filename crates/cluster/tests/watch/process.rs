@@ -105,7 +105,8 @@ pub struct Process {
     /// The last lead that it was told to follow, with its term.
     pub follows: Option<(Arc<str>, u64)>,
     pub twins: usize,
-    pub drifts: usize,
+    /// Whose clocks it was told to differ.
+    pub drifts: Vec<Arc<str>>,
     pub ignored: usize,
 }
 

@@ -1,6 +1,6 @@
 //! Nobody who lives and is heard is called lost, whoever stalls: each word of a loss is looked at when it is said.
 
-use super::{Faults, Role, each};
+use super::{Faults, Role, Sim, each};
 
 #[test]
 fn stalls_of_two_seconds_lose_nobody() {
@@ -69,15 +69,33 @@ fn clocks_that_differ_are_told_once_and_change_nothing() {
             process.skew = if run.random.chance(0.3) { run.random.between(-500.0, 500.0) } else { 0.0 };
         }
         sim.run(30.0);
-        sim.crash(sim.lead());
+        let lead = sim.lead();
+        let apart =
+            |sim: &Sim, one: usize, other: usize| (sim.processes[one].skew - sim.processes[other].skew).abs();
+        for place in sim.here() {
+            let told = sim.processes[lead].drifts.iter().any(|name| **name == *sim.processes[place].hostname);
+            if apart(&sim, lead, place) > 17.0 && !told {
+                sim.fail(format_args!("nobody was told of {place}"));
+            }
+        }
+        sim.crash(lead);
         sim.run(30.0);
         if !sim.here().is_empty() {
             sim.check_converged();
         }
-        for place in sim.here() {
-            let told = sim.processes[place].drifts;
-            if told > 2 * size {
-                sim.fail(format_args!("{told} words of drifts among {size}"));
+        for place in 0..sim.processes.len() {
+            let mut told = sim.processes[place].drifts.clone();
+            let count = told.len();
+            told.sort_unstable();
+            told.dedup();
+            if told.len() < count {
+                sim.fail(format_args!("{place} was told {count} times of {told:?}"));
+            }
+            for other in 0..sim.processes.len() {
+                let name = &sim.processes[other].hostname;
+                if told.iter().any(|told| **told == **name) && apart(&sim, place, other) < 15.0 {
+                    sim.fail(format_args!("{place} was told of {other}"));
+                }
             }
         }
         sim

@@ -7,9 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use celeriac_broker::{Delivery, Error};
-use celeriac_cluster::watch::message::{Key, Message, NodeId};
+use celeriac_cluster::watch::message::{Key, Message, NodeId, accept};
 use celeriac_cluster::watch::{Action, Config, Input, Time, Watch, WatchError};
-use celeriac_protocol::codec::Accept;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -21,8 +20,6 @@ use crate::consumer::{Consumer, lock};
 use crate::pidbox::roster_of;
 use crate::wall::now;
 
-/// The most bytes of a message: a roster of 20,000 members has fewer.
-const MAX_BODY: usize = 8 << 20;
 /// How long the broker may take to show that it lets us publish.
 const PROBE: Duration = Duration::from_secs(1);
 /// The longest time between two looks, in seconds.
@@ -173,16 +170,12 @@ impl Driver {
     }
 
     fn on_delivery(&mut self, delivery: &Delivery) {
-        let size = delivery.message.body.len();
-        if size > MAX_BODY {
-            return self.ignored(None, &format!("a message of {size} bytes"));
-        }
         if roster_of(&delivery.message.headers)
             .is_some_and(|(node, term, version)| !self.reads(node, term, version))
         {
             return self.consumer.chatter.received("snapshot");
         }
-        let body = delivery.message.decode(&Accept::default()).map_err(|error| error.to_string());
+        let body = delivery.message.decode(&accept()).map_err(|error| error.to_string());
         match body.and_then(|body| Message::read(&body).map_err(|error| error.to_string())) {
             Ok(message) => {
                 self.consumer.chatter.received(message.kind());

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_broker::{Error, Published, Topology};
-use celeriac_cluster::watch::message::{Key, Message, Revokes};
+use celeriac_cluster::watch::message::{Key, Message, Revokes, accept};
 use celeriac_cluster::watch::revokes::Exchange;
-use celeriac_protocol::codec::Accept;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::TIMEOUT;
@@ -135,7 +134,7 @@ async fn page(consumer: &Consumer, mailbox: &mut Mailbox) -> Option<Revokes> {
     loop {
         let delivery = mailbox.recv().await?;
         mailbox.done(delivery.tag).await.ok()?;
-        let body = delivery.message.decode(&Accept::default()).ok();
+        let body = delivery.message.decode(&accept()).ok();
         match body.and_then(|body| Message::read(&body).ok()) {
             Some(Message::Revokes(page)) => {
                 consumer.chatter.received("revokes");
