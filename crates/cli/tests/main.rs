@@ -5,6 +5,7 @@ mod client;
 mod demo;
 mod hello;
 mod options;
+mod pools;
 mod python;
 mod python_app;
 mod remote;
