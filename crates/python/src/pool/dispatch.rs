@@ -133,7 +133,10 @@ impl Dispatch {
     }
 
     /// A job waits.
-    pub fn submit(&mut self, token: Token, job: Job) {
+    pub fn submit(&mut self, token: Token, mut job: Job) {
+        if !self.kind.ends_tasks() {
+            (job.soft, job.hard) = (None, None);
+        }
         self.jobs.insert(token, Given { child: None, expected: None, job, timers: Vec::new() });
         self.waiting.push_back(token);
     }

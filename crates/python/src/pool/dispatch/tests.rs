@@ -188,6 +188,15 @@ fn limits_are_looked_at_in_time_and_forgotten_with_their_job() {
 }
 
 #[test]
+fn nobody_looks_at_the_limits_of_what_cannot_be_ended() {
+    let mut bench = Bench::of(Kind::Threads, 1);
+    let second = Some(Duration::from_secs(1));
+    bench.dispatch.submit(1, Job { name: "long".into(), soft: second, hard: second });
+    bench.turn();
+    assert_eq!(bench.later(Duration::from_secs(9)), []);
+}
+
+#[test]
 fn a_child_that_is_condemned_gets_nothing_and_is_killed_if_it_stays() {
     let mut bench = Bench::new(1);
     bench.submit("long", 2);
