@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use celeriac_protocol::Value;
-use celeriac_worker::{Call, NativeTask, Shutdown, TaskOptions};
+use celeriac_protocol::{Map, Value};
+use celeriac_worker::{Autoscale, Call, NativeTask, Shutdown, TaskOptions};
 
-use crate::control::client::{Client, gated, ok, rig};
+use crate::control::client::{Client, error, gated, ok, rig};
 use crate::support::task;
 
 /// A task that notes how many of its kind run at most.
@@ -89,5 +90,33 @@ async fn the_number_is_right_after_many_changes_under_load() {
     gate.wait_for(8).await;
     gate.open();
     rig.result("8").await;
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+#[tokio::test]
+async fn as_many_run_as_there_is_to_do_between_bounds_that_can_be_moved() {
+    let (gate, stuck) = gated("stuck");
+    let mut rig = rig().with(stuck);
+    (rig.settings.concurrency, rig.settings.prefetch_multiplier) = (1, 1);
+    rig.settings.autoscale = Some(Autoscale { max: 3, min: 1, keepalive: Duration::ZERO });
+    let worker = rig.start();
+    let mut client = Client::open(&rig).await;
+    for id in ["a", "b", "c", "d"] {
+        rig.send(id, Call::new("stuck", Vec::new())).await;
+    }
+    gate.wait_for(3).await;
+    let refused = client.ask("pool_grow", &[]).await;
+    assert!(error(&refused).contains("autoscale"), "{refused:?}");
+    assert_eq!(ok(&client.ask("autoscale", &[("max", 4.into())]).await), "autoscale now max=4 min=1");
+    gate.wait_for(4).await;
+    let wrong = client.ask("autoscale", &[("max", 0.into())]).await;
+    assert!(error(&wrong).starts_with("ValueError"), "{wrong:?}");
+    gate.open();
+    for id in ["a", "b", "c", "d"] {
+        rig.result(id).await;
+    }
+    let idle = [("max", 4), ("min", 1), ("current", 1), ("qty", 0)];
+    let idle = Value::from(Map::from_iter(idle.map(|(name, count)| (name, Value::from(count)))));
+    while client.ask("stats", &[]).await.as_map().and_then(|stats| stats.get("autoscaler")) != Some(&idle) {}
     worker.end(Shutdown::Warm).await.unwrap();
 }
