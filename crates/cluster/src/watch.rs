@@ -129,7 +129,7 @@ pub struct Watch {
 #[derive(Debug)]
 enum Role {
     Follows(Following),
-    Leads(Leading),
+    Leads(Box<Leading>),
 }
 
 impl Watch {

@@ -266,7 +266,7 @@ impl Watch {
         self.told.hold(now.steady + HOLD);
         let watched = self.ears.events;
         let leading = Leading::new(now.steady, watched, &self.config, &self.roster);
-        self.role = Role::Leads(leading);
+        self.role = Role::Leads(Box::new(leading));
         self.choose_watchers(now);
         if watched {
             self.listen(Ears { events: true, watchers: true, lead: true }, actions);
