@@ -30,6 +30,8 @@ RULES = [
 #: Words that are each worker's own, on purpose.
 OWN = [
     "gossip: ",
+    # Ours ask the lead, when there is one by then.
+    "sync with ",
     "Received and deleted unknown message",
     "Received invalid task message",
     "Can't decode message body",
