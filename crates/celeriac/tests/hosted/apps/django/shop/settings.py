@@ -9,7 +9,8 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": Path(os.environ["FILES"]) / "shop.sqlite3",
-        "OPTIONS": {"timeout": 30},
+        # Two that read first and write then would not wait for each other, but fail.
+        "OPTIONS": {"timeout": 30, "transaction_mode": "IMMEDIATE"},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
