@@ -289,7 +289,7 @@ impl Intake {
             Change::Consume(queue) => self.consume(&queue).await?,
             Change::Cancel(queue) => {
                 self.session.unsubscribe(&queue).await?;
-                tracing::info!("Canceled queue {queue}");
+                tracing::debug!("Canceled queue {queue}");
             }
             // The prefetch count is looked at after whatever happens.
             Change::Concurrency => {}

@@ -5,7 +5,7 @@ import decimal
 import uuid
 
 from .celery import app
-from .check import TIMEOUT, check, told
+from .check import TIMEOUT, check, eventually, told
 
 #: A number, a name or a place that differs from run to run; what it is called says enough.
 VARYING = {"origin", "reply_to", "correlation_id", "eta", "expires", "expiration", "delivery_tag", "consumer_tag"}
@@ -79,8 +79,14 @@ def serializers(heard):
 @check
 def priorities(heard):
     """What waits when a worker begins to consume is delivered by its rank."""
-    results = {echo.apply_async((rank,), queue="ranked", priority=rank): rank for rank in (1, 9, 5)}
-    said = app.control.add_consumer("ranked", destination=["w1@test"], reply=True, timeout=TIMEOUT, limit=1)
+    asked = {"destination": ["w1@test"], "reply": True, "timeout": TIMEOUT, "limit": 1}
+    app.control.cancel_consumer("ranked", **asked)
+    with app.connection_for_write() as connection:
+        queue = app.amqp.queues["ranked"].bind(connection.default_channel)
+        eventually(lambda: queue.queue_declare(passive=True).consumer_count == 0)
+        results = {echo.apply_async((rank,), queue="ranked", priority=rank): rank for rank in (1, 9, 5)}
+        eventually(lambda: queue.queue_declare(passive=True).message_count == len(results))
+    said = app.control.add_consumer("ranked", **asked)
     ranks = {result.id: result.get(timeout=TIMEOUT) for result in results}
     received = [event["uuid"] for event in heard.events if event["type"] == "task-received"]
     return [said, [ranks[task_id] for task_id in received if task_id in ranks]]
