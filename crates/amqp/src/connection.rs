@@ -90,15 +90,6 @@ impl AmqpConnection {
         let (spare, publisher) = Default::default();
         Ok(AmqpConnection(Arc::new(Inner { client, spare, publisher, fate, end })))
     }
-
-    /// Runs a call to its end, also when who called gives it up half-way: the client library panics when nobody waits
-    /// for an answer.
-    async fn whole<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
-        &self,
-        call: impl FnOnce(Arc<Inner>) -> F,
-    ) -> Result<T, Error> {
-        io::run(call(self.0.clone())).await
-    }
 }
 
 impl Inner {
@@ -215,7 +206,8 @@ impl Inner {
 impl Connection for AmqpConnection {
     async fn declare(&self, topology: &Topology) -> Result<(), Error> {
         let topology = topology.clone();
-        self.whole(|inner| async move { inner.declare(&topology).await }).await
+        let inner = self.0.clone();
+        io::run(async move { inner.declare(&topology).await }).await
     }
 
     async fn publish(&self, address: &Address, message: Message) -> Result<Published, Error> {
@@ -230,17 +222,20 @@ impl Connection for AmqpConnection {
 
     async fn queue_len(&self, queue: &str) -> Result<u64, Error> {
         let queue = queue.to_owned();
-        self.whole(|inner| async move { inner.queue_len(&queue).await }).await
+        let inner = self.0.clone();
+        io::run(async move { inner.queue_len(&queue).await }).await
     }
 
     async fn purge(&self, queue: &str) -> Result<u64, Error> {
         let queue = queue.to_owned();
-        self.whole(|inner| async move { inner.purge(&queue).await }).await
+        let inner = self.0.clone();
+        io::run(async move { inner.purge(&queue).await }).await
     }
 
     async fn delete_queue(&self, queue: &str) -> Result<(), Error> {
         let queue = queue.to_owned();
-        self.whole(|inner| async move { inner.delete_queue(&queue).await }).await
+        let inner = self.0.clone();
+        io::run(async move { inner.delete_queue(&queue).await }).await
     }
 
     async fn bindings(&self) -> Result<Vec<Binding>, Error> {

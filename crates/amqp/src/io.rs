@@ -27,7 +27,8 @@ fn start() -> Result<Handle, String> {
     Ok(handle)
 }
 
-/// Runs a future on the thread and waits for it. It goes on when the caller stops waiting.
+/// Runs a future on the thread and waits for it. It goes on when the caller stops waiting: the client library panics
+/// when nobody waits for an answer.
 pub(crate) async fn run<T: Send + 'static>(
     future: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {

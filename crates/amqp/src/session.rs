@@ -79,17 +79,9 @@ impl AmqpSession {
             next_tag: AtomicU64::new(1),
         };
         let session = AmqpSession(Arc::new(inner));
-        session.whole(move |inner| async move { inner.qos(prefetch).await }).await?;
+        let inner = session.0.clone();
+        io::run(async move { inner.qos(prefetch).await }).await?;
         Ok((session, inbox))
-    }
-
-    /// Runs a call to its end, also when who called gives it up half-way: the client library panics when nobody waits
-    /// for an answer.
-    async fn whole<F: Future<Output = Result<(), Error>> + Send + 'static>(
-        &self,
-        call: impl FnOnce(Arc<Inner>) -> F,
-    ) -> Result<(), Error> {
-        io::run(call(self.0.clone())).await
     }
 }
 
@@ -210,16 +202,19 @@ async fn forward(
 impl Session for AmqpSession {
     async fn subscribe(&self, subscription: &Subscription) -> Result<(), Error> {
         let subscription = subscription.clone();
-        self.whole(|inner| async move { inner.subscribe(&subscription).await }).await
+        let inner = self.0.clone();
+        io::run(async move { inner.subscribe(&subscription).await }).await
     }
 
     async fn unsubscribe(&self, queue: &str) -> Result<(), Error> {
         let queue = queue.to_owned();
-        self.whole(|inner| async move { inner.unsubscribe(&queue).await }).await
+        let inner = self.0.clone();
+        io::run(async move { inner.unsubscribe(&queue).await }).await
     }
 
     async fn set_prefetch(&self, prefetch: Prefetch) -> Result<(), Error> {
-        self.whole(|inner| async move { inner.set_prefetch(prefetch).await }).await
+        let inner = self.0.clone();
+        io::run(async move { inner.set_prefetch(prefetch).await }).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), Error> {

@@ -121,10 +121,8 @@ impl Observer for Notes {
     }
 }
 
-#[tokio::test]
-async fn what_runs_and_what_never_runs_goes_to_who_hosts_the_tasks() {
-    let rig = Rig::new();
-    let notes = Arc::new(Notes::default());
+/// A worker that is to know the task `elsewhere`, and who runs it.
+fn worker(rig: &Rig, notes: &Arc<Notes>) -> (Worker, Hosted) {
     let mut registry = Registry::default();
     registry.declare("elsewhere", TaskOptions::default());
     let hosted = Hosted { executor: notes.clone(), backend: notes.clone() };
@@ -135,6 +133,14 @@ async fn what_runs_and_what_never_runs_goes_to_who_hosts_the_tasks() {
         registry,
         rig.settings.clone(),
     );
+    (worker, hosted)
+}
+
+#[tokio::test]
+async fn what_runs_and_what_never_runs_goes_to_who_hosts_the_tasks() {
+    let rig = Rig::new();
+    let notes = Arc::new(Notes::default());
+    let (worker, hosted) = worker(&rig, &notes);
     let worker = worker.executor(move |parts| {
         assert_eq!(parts.settings.concurrency, 2);
         hosted
@@ -162,16 +168,7 @@ async fn what_runs_and_what_never_runs_goes_to_who_hosts_the_tasks() {
 async fn an_observer_hears_of_what_the_worker_does() {
     let rig = Rig::new();
     let notes = Arc::new(Notes::default());
-    let mut registry = Registry::default();
-    registry.declare("elsewhere", TaskOptions::default());
-    let hosted = Hosted { executor: notes.clone(), backend: notes.clone() };
-    let worker = Worker::new(
-        Arc::new(rig.transport.clone()),
-        rig.store.clone(),
-        rig.producer.clone(),
-        registry,
-        rig.settings.clone(),
-    );
+    let (worker, hosted) = worker(&rig, &notes);
     let worker = worker.executor(move |_| hosted).observer(notes.clone());
     let handle = worker.shutdown_handle();
     let worker = tokio::spawn(worker.run());

@@ -65,14 +65,31 @@ pub(super) struct Leading {
     pub(super) previous: HashMap<Arc<str>, VecDeque<u64>>,
     pub(super) asks: Asks,
     /// Questions for many revokes by those who start.
-    pub(super) starts: Asks,
+    pub(super) starts: Rate,
 }
 
-/// Questions for the roster or for revokes within a second.
+/// How many questions came within a second.
 #[derive(Debug, Default)]
-pub(super) struct Asks {
+pub(super) struct Rate {
     since: f64,
     count: usize,
+}
+
+impl Rate {
+    /// Whether one more is answered by itself.
+    pub(super) fn admit(&mut self, now: f64) -> bool {
+        if now - self.since >= 1.0 {
+            (self.since, self.count) = (now, 0);
+        }
+        self.count += 1;
+        self.count <= ASKS
+    }
+}
+
+/// Questions for the roster or for revokes.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    pub(super) rate: Rate,
     /// Who waits for the roster.
     waiting: BTreeSet<NodeId>,
     /// Which buckets of revokes are told to all.
@@ -82,20 +99,11 @@ pub(super) struct Asks {
 }
 
 impl Asks {
-    /// Whether one more is answered by itself.
-    pub(super) fn admit(&mut self, now: f64) -> bool {
-        if now - self.since >= 1.0 {
-            (self.since, self.count) = (now, 0);
-        }
-        self.count += 1;
-        self.count <= ASKS
-    }
-
     fn next_timeout(&self) -> f64 {
         if self.waiting.is_empty() && self.buckets.is_empty() {
             f64::MAX
         } else {
-            self.rest.max(self.since + 1.0)
+            self.rest.max(self.rate.since + 1.0)
         }
     }
 }
@@ -120,7 +128,7 @@ impl Leading {
             yielded: None,
             previous: HashMap::new(),
             asks: Asks::default(),
-            starts: Asks::default(),
+            starts: Rate::default(),
         }
     }
 
@@ -380,7 +388,7 @@ impl Watch {
 
     pub(super) fn on_ask(&mut self, node: NodeId, now: Time, actions: &mut Vec<Action>) {
         let Role::Leads(leading) = &mut self.role else { return };
-        if leading.asks.admit(now.steady) {
+        if leading.asks.rate.admit(now.steady) {
             actions.push(send(Key::Node(node), Message::Snapshot(self.snapshot())));
         } else {
             // No more than may be members.

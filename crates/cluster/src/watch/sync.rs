@@ -63,7 +63,7 @@ impl Watch {
         }
         if let Role::Leads(leading) = &mut self.role
             && !compare.starts
-            && !leading.asks.admit(now.steady)
+            && !leading.asks.rate.admit(now.steady)
         {
             let ours = revokes::buckets(revoked, now.wall);
             let differ = (0..BUCKETS).filter(|bucket| ours.get(*bucket) != compare.buckets.get(*bucket));

@@ -91,17 +91,16 @@ async fn run(
 ) {
     let exchange = consumer.settings.events.cluster();
     let beats = AtomicBool::new(false);
-    let mut under_way = FuturesUnordered::<_>::new();
+    let mut under_way = FuturesUnordered::new();
     let mut taken = Instant::now();
     loop {
         tokio::select! {
             // What was taken before has begun before more is: so all leave in their order.
             biased;
             Some((began, outcome)) = under_way.next() => {
-                let outcome: Option<Outcome> = outcome;
                 let unblocked = (taken.max(began).elapsed() > LATE).then_some(Outcome::Unblocked);
                 taken = Instant::now();
-                for outcome in outcome.into_iter().chain(unblocked) {
+                for outcome in [outcome, unblocked].into_iter().flatten() {
                     let _ = outcomes.send(outcome).await;
                 }
             }
