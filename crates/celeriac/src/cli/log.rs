@@ -15,7 +15,20 @@ use super::console::clean;
 use super::format::{Format, Record as Entry};
 use super::level::Level;
 
-/// Writes events, each as one write; spans are not shown.
+/// Gives events of a level and graver to a function; spans are not shown.
+pub struct Lines<W> {
+    level: Level,
+    write: W,
+}
+
+impl<W: Fn(&Event<'_>) + Send + Sync + 'static> Lines<W> {
+    /// To be set as the process's subscriber.
+    pub fn new(level: Level, write: W) -> Self {
+        Lines { level, write }
+    }
+}
+
+/// Writes lines, each as one write.
 pub struct Log {
     level: Level,
     format: Format,
@@ -28,6 +41,13 @@ impl Log {
     /// For lines of this level and graver.
     pub fn new(level: Level, format: Format, colour: bool, file: Option<File>) -> Self {
         Log { level, format, colour, file }
+    }
+
+    /// Writes events from now on.
+    pub fn lines(self) -> impl Subscriber + Send + Sync + 'static {
+        Lines::new(self.level, move |event: &Event<'_>| {
+            self.write(Level::of(event.metadata()), &text(event));
+        })
     }
 
     /// Writes one line now, whatever its level.
@@ -72,7 +92,7 @@ pub(super) fn push_second(line: &mut String, time: &DateTime<Local>) {
     });
 }
 
-impl Subscriber for Log {
+impl<W: Fn(&Event<'_>) + Send + Sync + 'static> Subscriber for Lines<W> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         !metadata.is_span() && *metadata.level() <= tracing::Level::DEBUG && Level::of(metadata) >= self.level
     }
@@ -82,7 +102,7 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        self.write(Level::of(event.metadata()), &text(event));
+        (self.write)(event);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -157,7 +177,7 @@ mod tests {
     fn what_is_below_the_level_is_not_written() {
         let dir = std::env::temp_dir().join(format!("celeriac-log-{}", std::process::id()));
         let log = Log::new(Level::Info, Format::default(), false, Some(File::create(&dir).unwrap()));
-        tracing::subscriber::with_default(log, || {
+        tracing::subscriber::with_default(log.lines(), || {
             tracing::debug!("no");
             assert!(tracing::enabled!(tracing::Level::INFO) && !tracing::enabled!(tracing::Level::DEBUG));
             tracing::info!(queue = "q", "yes {}", 1);

@@ -69,7 +69,7 @@ pub mod parts {
     pub use super::error::Error;
     pub use super::format::Format;
     pub use super::level::{CRITICAL, Level};
-    pub use super::log::{Log, text};
+    pub use super::log::{Lines, Log, text};
     pub use super::node::file_name;
     pub use super::overrides::{autoscale_keepalive, heartbeat, revokes};
     pub use super::pidfile::Pidfile;

@@ -127,7 +127,7 @@ pub fn start_log(
     colours: Option<bool>,
 ) -> Result<(), Error> {
     // A program that has set a subscriber of its own keeps it.
-    let _ = tracing::subscriber::set_global_default(open_log(level, format, path, colours)?);
+    let _ = tracing::subscriber::set_global_default(open_log(level, format, path, colours)?.lines());
     Ok(())
 }
 

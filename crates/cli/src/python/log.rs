@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use celeriac::cli::parts::{Level, Log, text};
+use celeriac::cli::parts::{Level, Lines, Log, text};
 use celeriac_python::pool::Home;
 use celeriac_worker::wall;
 use tokio::sync::{mpsc, oneshot};
-use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Subscriber};
 
 /// How many lines wait for the app; those for which there is no room are counted.
 const WAITING: usize = 10_000;
@@ -27,13 +25,6 @@ const LOGGERS: [(&str, &str); 9] = [
     ("celeriac_python::pool", "celery.worker.request"),
 ];
 
-/// Gives events to the app, one after the other.
-pub struct Relay {
-    lines: mpsc::Sender<Item>,
-    level: Level,
-    missed: Arc<AtomicU64>,
-}
-
 /// Knows when all lines have been logged.
 pub struct Relayed(mpsc::Sender<Item>);
 
@@ -42,14 +33,21 @@ enum Item {
     Settled(oneshot::Sender<()>),
 }
 
-impl Relay {
-    /// For lines of this level and graver; those that the app does not get are written by `fallback`. Needs a runtime.
-    pub fn start(level: Level, home: Arc<Home>, fallback: Log) -> (Self, Relayed) {
-        let (lines, items) = mpsc::channel(WAITING);
-        let missed = Arc::<AtomicU64>::default();
-        tokio::spawn(relay(items, home, fallback, missed.clone()));
-        (Relay { lines: lines.clone(), level, missed }, Relayed(lines))
-    }
+/// Gives lines of this level and graver to the app, one after the other; those that it does not get are written by
+/// `fallback`. Needs a runtime.
+pub fn relay(level: Level, home: Arc<Home>, fallback: Log) -> (impl Subscriber + Send + Sync, Relayed) {
+    let (lines, items) = mpsc::channel(WAITING);
+    let missed = Arc::<AtomicU64>::default();
+    tokio::spawn(give(items, home, fallback, missed.clone()));
+    let relayed = Relayed(lines.clone());
+    let write = move |event: &Event<'_>| {
+        let (level, logger) = (Level::of(event.metadata()), logger(event.metadata().target()));
+        let line = Item::Line { level, logger, text: text(event), created: wall::now() };
+        if lines.try_send(line).is_err() {
+            missed.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    (Lines::new(level, write), relayed)
 }
 
 impl Relayed {
@@ -62,7 +60,7 @@ impl Relayed {
     }
 }
 
-async fn relay(mut items: mpsc::Receiver<Item>, home: Arc<Home>, fallback: Log, missed: Arc<AtomicU64>) {
+async fn give(mut items: mpsc::Receiver<Item>, home: Arc<Home>, fallback: Log, missed: Arc<AtomicU64>) {
     while let Some(item) = items.recv().await {
         match item {
             Item::Line { level, logger, text, created } => {
@@ -86,33 +84,6 @@ async fn relay(mut items: mpsc::Receiver<Item>, home: Arc<Home>, fallback: Log, 
 fn logger(target: &str) -> &'static str {
     let found = LOGGERS.iter().find(|(prefix, _)| target.starts_with(prefix));
     found.map_or("celery.worker", |(_, logger)| logger)
-}
-
-impl Subscriber for Relay {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        !metadata.is_span() && *metadata.level() <= tracing::Level::DEBUG && Level::of(metadata) >= self.level
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level.filter())
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let (level, logger) = (Level::of(event.metadata()), logger(event.metadata().target()));
-        let line = Item::Line { level, logger, text: text(event), created: wall::now() };
-        if self.lines.try_send(line).is_err() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use celeriac_python::report::{Features, Report};
 use celeriac_worker::{Autoscale, Settings};
 
 use super::error::Stop;
-use super::log::{Relay, Relayed};
+use super::log::{Relayed, relay};
 use super::parse::Given;
 
 /// What is known before anything of the worker starts.
@@ -70,10 +70,10 @@ impl Ready {
         let log = parts::open_log(level, format, self.logfile.clone(), plain.then_some(false))?;
         let (outcome, relayed) = match report.worker.log_through_app.map(Level::from_number) {
             Some(level) => {
-                let (relay, relayed) = Relay::start(level, home.clone(), log);
+                let (relay, relayed) = relay(level, home.clone(), log);
                 (tracing::subscriber::set_global_default(relay), Some(relayed))
             }
-            None => (tracing::subscriber::set_global_default(log), None),
+            None => (tracing::subscriber::set_global_default(log.lines()), None),
         };
         outcome.map_err(anyhow::Error::from)?;
         Ok(relayed)
