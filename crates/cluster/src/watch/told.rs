@@ -18,7 +18,7 @@ pub(super) struct Told {
     present: HashMap<Arc<str>, Arc<Member>>,
     /// Those of them that no roster has: until when nobody is told so, and what is told then.
     doubted: HashMap<Arc<str>, (f64, Reason)>,
-    /// Those who were lost, and are in the roster of a lead that may not know it: until when nobody is told.
+    /// Those who were gone, and are in the roster of a lead that may not know it: until when nobody is told.
     returned: HashMap<Arc<str>, (f64, Arc<Member>)>,
     gone: VecDeque<Departure>,
 }
@@ -38,11 +38,11 @@ impl Told {
             self.doubted.remove(&member.hostname);
             return false;
         }
-        let gone = self.gone.iter().find(|gone| member.is(gone)).map(|gone| gone.reason);
-        if gone == Some(Reason::Lost) {
-            self.returned.insert(member.hostname.clone(), (now, member.clone()));
+        if told.is_some_and(|told| told.is_newer(member)) {
+            return false;
         }
-        if gone.is_some() || told.is_some_and(|told| told.is_newer(member)) {
+        if self.gone.iter().any(|gone| member.is(gone)) {
+            self.returned.insert(member.hostname.clone(), (now, member.clone()));
             return false;
         }
         self.doubted.remove(&member.hostname);
@@ -122,7 +122,7 @@ impl Told {
         due
     }
 
-    /// Those who were lost and are there after all.
+    /// Those who were gone and are there after all.
     pub(super) fn back(&mut self, roster: &Roster, now: f64) -> Vec<Arc<Member>> {
         let due = self.returned.extract_if(|_, (until, _)| *until <= now);
         let is_there = |member: &Arc<Member>| {

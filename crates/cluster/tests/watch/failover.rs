@@ -218,3 +218,23 @@ fn a_connection_that_breaks_and_comes_back_at_once_changes_nothing() {
         sim
     });
 }
+
+#[test]
+fn those_who_say_that_they_go_and_stay_are_told_to_be_back() {
+    each(150, |run| {
+        let size = run.size(2, 20);
+        let mut sim = run.settled(size, Faults::NONE);
+        // One after the other, as a broker that is stopped closes connections.
+        for place in sim.here() {
+            if run.random.chance(0.5) {
+                sim.part(place, run.random.between(0.05, 3.0));
+            } else {
+                sim.cut(place, run.random.between(0.05, 3.0));
+            }
+            sim.run(run.random.between(0.0, 0.5));
+        }
+        sim.run(25.0);
+        sim.check_converged();
+        sim
+    });
+}

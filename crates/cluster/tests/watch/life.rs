@@ -157,6 +157,15 @@ impl Sim {
         self.later(seconds, What::Connect(process));
     }
 
+    /// The connection that it consumes by breaks; on its other one it says before that goes too that it is offline.
+    pub fn part(&mut self, process: usize, seconds: f64) {
+        if !self.processes[process].is_here() {
+            return;
+        }
+        self.beat(process, heart::Input::Stop);
+        self.cut(process, seconds);
+    }
+
     pub fn connect(&mut self, process: usize) {
         let place = process;
         let process = &mut self.processes[place];
