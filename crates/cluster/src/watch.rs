@@ -176,7 +176,7 @@ impl Watch {
             self.stall(now);
         }
         match input {
-            Input::Connected => self.on_connected(now, &mut actions),
+            Input::Connected(heard) => self.on_connected(heard, revoked, now, &mut actions),
             Input::Listening => self.hearing.start(now),
             Input::Event(event) => self.on_event(event, revoked, now, &mut actions),
             Input::Message(message) => self.on_message(message, revoked, now, &mut actions),
@@ -269,7 +269,13 @@ impl Watch {
         }
     }
 
-    fn on_connected(&mut self, now: Time, actions: &mut Vec<Action>) {
+    fn on_connected(
+        &mut self,
+        heard: Option<&Message>,
+        revoked: &mut Revoked,
+        now: Time,
+        actions: &mut Vec<Action>,
+    ) {
         let is_first = self.term == 0;
         self.retired = false;
         self.resumes = None;
@@ -277,10 +283,14 @@ impl Watch {
         self.hearing.stop();
         self.exchange = None;
         self.role = Role::Follows(Following::new(now.steady, self.config.beat));
-        if is_first {
-            self.probe(now, actions);
-        } else {
+        if !is_first {
             self.grace = now.steady + GRACE;
+        }
+        if let Some(message) = heard {
+            self.on_message(message, revoked, now, actions);
+        }
+        if self.term == 0 {
+            self.probe(now, actions);
         }
     }
 

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use celeriac_broker::Error;
 use celeriac_cluster::gossip::Gossip as Classic;
 use celeriac_cluster::state::Worker as Member;
-use celeriac_cluster::watch::message::{ALL, Key, NodeId};
+use celeriac_cluster::watch::message::{ALL, Key, Message, NodeId};
 use celeriac_cluster::watch::{Standing, Watch};
 use celeriac_protocol::Value;
 use tokio::sync::mpsc;
@@ -51,14 +51,24 @@ pub(crate) struct Handlers {
 pub struct Cluster {
     /// Our name on the cluster's exchange.
     node: NodeId,
-    /// Our mailbox on it, from when it is opened until gossip begins.
-    mailbox: Mutex<Option<Mailbox>>,
+    /// Our mailbox on it, from when mingle has opened it until gossip begins.
+    kept: Mutex<Option<Kept>>,
     machine: Mutex<Option<Machine>>,
     elections: Mutex<Option<mpsc::Sender<Election>>>,
     /// Actions of elections that were won.
     won: Mutex<JoinSet<()>>,
     /// The events of all workers are heard here.
     hears: AtomicBool,
+    /// We have asked nobody at our start: who leads without that asks all.
+    greets: AtomicBool,
+}
+
+/// What mingle leaves to gossip.
+pub(crate) struct Kept {
+    /// By which the broker lets us ask.
+    pub(crate) mailbox: Mailbox,
+    /// What a lead told of itself last.
+    pub(crate) beat: Option<Message>,
 }
 
 /// What decides; it outlives the connections.
@@ -77,11 +87,12 @@ impl Default for Cluster {
     fn default() -> Self {
         Cluster {
             node: random_node(),
-            mailbox: Mutex::default(),
+            kept: Mutex::default(),
             machine: Mutex::default(),
             elections: Mutex::default(),
             won: Mutex::default(),
             hears: AtomicBool::new(false),
+            greets: AtomicBool::new(false),
         }
     }
 }
@@ -126,20 +137,21 @@ impl Cluster {
         self.node
     }
 
-    /// Our mailbox on the cluster's exchange, which mingle may have opened.
+    /// Opens our mailbox on the cluster's exchange.
     pub(crate) async fn open_mailbox(&self, consumer: &Consumer) -> Result<Mailbox, Error> {
-        let kept = lock(&self.mailbox).take();
-        if let Some(mailbox) = kept {
-            return Ok(mailbox);
-        }
         let keys = [ALL.to_owned(), Key::Node(self.node).to_string()];
         let own = consumer.settings.events.cluster_box(&Uuid::new_v4().to_string(), &keys);
         consumer.listen(&own, &own.queues[0].name).await
     }
 
     /// Keeps it for gossip; with none, drops it.
-    pub(crate) fn keep_mailbox(&self, mailbox: Option<Mailbox>) {
-        *lock(&self.mailbox) = mailbox;
+    pub(crate) fn keep(&self, kept: Option<Kept>) {
+        *lock(&self.kept) = kept;
+    }
+
+    /// Has us ask all when we lead.
+    pub(crate) fn greets(&self, greets: bool) {
+        self.greets.store(greets, Ordering::Relaxed);
     }
 
     /// Whether we hear the events of all workers, our own among them.
@@ -263,13 +275,13 @@ impl Step for Gossip {
 /// In which way it gossips on this connection.
 enum Way {
     Classic(Mailbox),
-    Watch(watch::Open),
+    Watch(Box<watch::Open>),
 }
 
 /// By watchers, if the broker lets us.
 async fn way(consumer: &Arc<Consumer>, streams: bool) -> Result<Way, Error> {
     match watch::open(consumer, streams).await? {
-        Ok(open) => Ok(Way::Watch(open)),
+        Ok(open) => Ok(Way::Watch(Box::new(open))),
         Err(refusal) => {
             refusal.tell(consumer);
             Ok(Way::Classic(classic::open(consumer).await?))
@@ -282,7 +294,7 @@ async fn listen(consumer: Arc<Consumer>, way: Way, mut elections: mpsc::Receiver
         Way::Classic(mailbox) => mailbox,
         Way::Watch(open) => {
             let losses = consumer.losses();
-            watch::listen(&consumer, open, &mut elections).await.tell(&consumer);
+            watch::listen(&consumer, *open, &mut elections).await.tell(&consumer);
             lock(&consumer.heart).set_node(None);
             match classic::open(&consumer).await {
                 Ok(mailbox) => mailbox,

@@ -16,6 +16,8 @@ use crate::request::Stage;
 
 /// How long the last word may take to leave.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The shortest: what is due may be a rounding error ahead.
+const SHORTEST: f64 = 0.001;
 /// The longest time between two looks, in seconds.
 const LONGEST: f64 = 60.0;
 
@@ -48,7 +50,7 @@ impl Step for Heart {
             send(&beating, Input::Start).await;
             loop {
                 let due = lock(&beating.heart).next_timeout().unwrap_or(f64::MAX);
-                let wait = (due - beating.steady()).clamp(0.0, LONGEST);
+                let wait = (due - beating.steady()).clamp(SHORTEST, LONGEST);
                 tokio::time::sleep(Duration::from_secs_f64(wait)).await;
                 if let Some(Published::Returned) = send(&beating, Input::Tick).await {
                     tell_unheard(&beating, &unheard);

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::consumer::Losses;
 
 /// How many messages of a queue are taken from the broker at once, so that one that is slow bounds itself alone.
-const PREFETCH: u16 = 64;
+pub(crate) const PREFETCH: u16 = 64;
 
 /// One session with many mailboxes.
 pub(crate) struct Listener {
@@ -46,19 +46,27 @@ impl Listener {
         topology: &Topology,
         subscription: Subscription,
     ) -> Result<Mailbox, Error> {
-        connection.declare(topology).await?;
+        // Consumed before anything else takes its time: Celery's queues expire while nobody uses them, and a broker on
+        // which a thousand start may need seconds for each step.
+        let Topology { exchanges, queues, bindings } = topology.clone();
+        connection.declare(&Topology { exchanges, queues, ..Topology::default() }).await?;
         let (sender, letters) = mpsc::unbounded_channel();
         self.routes.lock().insert(subscription.queue.clone(), sender);
         if let Err(error) = self.session.subscribe(&subscription).await {
             self.routes.lock().remove(&subscription.queue);
             return Err(error);
         }
-        Ok(Mailbox {
+        let mailbox = Mailbox {
             queue: subscription.queue,
             session: self.session.clone(),
             routes: self.routes.clone(),
             letters,
-        })
+        };
+        if let Err(error) = connection.declare(&Topology { bindings, ..Topology::default() }).await {
+            mailbox.close().await;
+            return Err(error);
+        }
+        Ok(mailbox)
     }
 
     pub(crate) async fn close(self) {
@@ -81,12 +89,25 @@ impl Mailbox {
         self.letters.recv().await
     }
 
+    /// A message that has come already.
+    pub(crate) fn try_recv(&mut self) -> Option<Delivery> {
+        self.letters.try_recv().ok()
+    }
+
     /// Settles a message.
     ///
     /// # Errors
     /// [`Error::Lost`].
     pub(crate) async fn done(&self, tag: u64) -> Result<(), Error> {
-        self.session.settle(&[Settlement::Ack(tag)]).await
+        self.all_done(&[Settlement::Ack(tag)]).await
+    }
+
+    /// Settles many at once.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub(crate) async fn all_done(&self, settlements: &[Settlement]) -> Result<(), Error> {
+        self.session.settle(settlements).await
     }
 
     /// Takes no more.

@@ -63,9 +63,9 @@ impl Step for Mingle {
         self.started = Some(consumer.clone());
         tracing::info!("mingle: searching for neighbors");
         let synced = sync(consumer, &mut self.late).await?;
-        for (node, error) in &synced.errors {
-            tracing::error!("mingle: sync with {node} failed: {error}");
-        }
+        consumer.cluster.greets(synced.is_none());
+        let Some(synced) = synced else { return Ok(()) };
+        tell_errors(&synced);
         if synced.replied == 0 {
             tracing::info!("mingle: all alone");
         } else {
@@ -78,33 +78,49 @@ impl Step for Mingle {
     async fn stop(&mut self) {
         self.late.shutdown().await;
         if let Some(consumer) = self.started.take() {
-            consumer.cluster.keep_mailbox(None);
+            consumer.cluster.keep(None);
         }
     }
 }
 
-/// Asks whoever is to be asked.
-async fn sync(consumer: &Arc<Consumer>, late: &mut JoinSet<()>) -> Result<Synced, Error> {
+/// Asks whoever is to be asked; `None` when that is left to the gossip.
+async fn sync(consumer: &Arc<Consumer>, late: &mut JoinSet<()>) -> Result<Option<Synced>, Error> {
     let settings = &consumer.settings;
     if !settings.gossip || settings.gossip_mode == GossipMode::Classic {
-        return send_hello(consumer, None, late).await;
+        return send_hello(consumer, None, late).await.map(Some);
     }
-    match watchers::ask(consumer).await? {
-        Found::Refused => send_hello(consumer, None, late).await,
-        Found::Nobody => send_hello(consumer, Some(false), late).await,
+    Ok(match watchers::ask(consumer).await? {
+        Found::Refused => Some(send_hello(consumer, None, late).await?),
+        Found::Nobody => Some(send_hello(consumer, Some(false), late).await?),
         Found::Watchers { strangers } => {
             let others =
                 if strangers { send_hello(consumer, Some(true), late).await? } else { Synced::default() };
-            Ok(Synced { replied: others.replied + 1, nodes: others.nodes + 1, ..others })
+            Some(Synced { replied: others.replied + 1, nodes: others.nodes + 1, ..others })
         }
         Found::Blocked => {
             tracing::warn!("mingle: the broker does not take our question");
-            Ok(Synced::default())
+            None
         }
         Found::Silent => {
-            tracing::warn!("mingle: the watchers do not answer: what they know comes by gossip");
-            Ok(Synced::default())
+            tracing::info!("mingle: the broker is busy: what others know comes by gossip");
+            None
         }
+    })
+}
+
+/// Asks all in the name of those who have asked nobody, now that we lead them; they compare with us.
+pub(crate) async fn greet(consumer: Arc<Consumer>) {
+    let mut late = JoinSet::new();
+    match send_hello(&consumer, Some(false), &mut late).await {
+        Ok(synced) => tell_errors(&synced),
+        Err(error) => tracing::debug!("mingle: nobody could be asked: {error}"),
+    }
+    while late.join_next().await.is_some() {}
+}
+
+fn tell_errors(synced: &Synced) {
+    for (node, error) in &synced.errors {
+        tracing::error!("mingle: sync with {node} failed: {error}");
     }
 }
 

@@ -8,8 +8,9 @@ use crate::state::{Drift, Worker};
 /// What happens to a worker that gossips.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input<'a> {
-    /// The mailbox is open: at the start, and again after each loss of the broker.
-    Connected,
+    /// The mailbox is open: at the start, and again after each loss of the broker. With the last beat that has come
+    /// already, if any.
+    Connected(Option<&'a Message>),
     /// The events of all workers are heard from now on, as [`Action::Listen`] asked for.
     Listening,
     /// An event of a worker has come; our own ones, too.

@@ -125,6 +125,7 @@ impl Watch {
         if !following.is_led_by(snapshot.node) {
             return Err(WatchError::Stranger("snapshot"));
         }
+        let is_new = now.steady < following.hold || !following.is_led_surely(now.steady);
         let (hold, version) = (following.hold, self.roster.version());
         if !self.is_news(snapshot.term, snapshot.version) {
             return Err(WatchError::Stale("snapshot"));
@@ -135,29 +136,28 @@ impl Watch {
         if let Role::Follows(following) = &mut self.role {
             following.stop_asking();
         }
-        self.part_with_absent(snapshot, version, hold, now, actions);
+        self.part_with_absent(snapshot, version, is_new.then_some(hold), now, actions);
         for member in self.roster.iter().cloned().collect::<Vec<_>>() {
             self.arrive(&member, now, actions);
         }
         Ok(())
     }
 
-    /// Those who are not in a lead's roster are gone; a new lead may not have heard yet of those who did not say so, and
-    /// may not know that some came back up to the version that we had.
+    /// Those who are not in a lead's roster are gone; a new lead, for which we hold that back, may not have heard yet of
+    /// those who did not say so, and may not know that some came back up to the version that we had.
     fn part_with_absent(
         &mut self,
         snapshot: &Snapshot,
         version: u64,
-        hold: f64,
+        hold: Option<f64>,
         now: Time,
         actions: &mut Vec<Action>,
     ) {
-        let is_new = now.steady < hold;
         // One that was lost may have come back since.
         let is_gone = |gone: &&Departure| !self.roster.is_there(gone);
         let gone = snapshot.departures.iter().filter(|(_, gone)| is_gone(&gone)).collect::<Vec<_>>();
         let is_sure =
-            |(at, gone): &&&(u64, Departure)| !is_new || gone.reason == Reason::Left || *at > version;
+            |(at, gone): &&&(u64, Departure)| hold.is_none() || gone.reason == Reason::Left || *at > version;
         for (_, gone) in gone.iter().filter(is_sure) {
             self.depart(gone, now, actions);
         }
@@ -165,8 +165,10 @@ impl Watch {
             let reason = gone.iter().find(|(_, gone)| member.is(gone));
             let reason = reason.map_or(Reason::Left, |(_, gone)| gone.reason);
             let present = self.roster.member(&member.hostname);
-            if present.is_some_and(|present| member.is_newer(present)) || present.is_none() && is_new {
-                self.told.doubt(&member.hostname, reason, hold.max(now.steady + HOLD));
+            let is_newer = present.is_some_and(|present| member.is_newer(present));
+            if is_newer || present.is_none() && hold.is_some() {
+                let until = hold.unwrap_or_default().max(now.steady + HOLD);
+                self.told.doubt(&member.hostname, reason, until);
             } else if present.is_none() {
                 self.told.miss(&member.hostname);
                 tell_gone(&member, reason, now, actions);

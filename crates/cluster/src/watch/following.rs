@@ -208,7 +208,7 @@ impl Watch {
         let Role::Follows(following) = &mut self.role else { return };
         if following.ask.is_some_and(|due| due <= now.steady) {
             following.ask = Some(now.steady + JITTER + self.random.below(JITTER));
-            actions.push(send(Key::Lead, Message::Ask { node: self.config.node }));
+            actions.push(send(self.lead_key(), Message::Ask { node: self.config.node }));
         }
         if self.compare.is_some_and(|due| due <= now.steady) {
             self.compare(revoked, now, actions);
@@ -407,6 +407,14 @@ impl Watch {
         self.follows(beat.node, &beat.hostname, actions);
         if is_new {
             self.elect(now, actions, |elections, scene, actions| elections.on_lead(scene, actions));
+        }
+    }
+
+    /// How the lead is reached: one that has just begun may not have its own key yet.
+    pub(super) fn lead_key(&self) -> Key {
+        match &self.role {
+            Role::Follows(Following { lead: Some(lead), .. }) => Key::Node(lead.node),
+            _ => Key::Lead,
         }
     }
 

@@ -18,6 +18,8 @@ const LOOK: f64 = 0.25;
 const SETTLE: f64 = 0.5;
 /// Seconds in which changes are gathered, and in which the lead beats once besides its rhythm.
 const BATCH: f64 = 1.0;
+/// The same for one of a thousand and more.
+const BATCH_MAX: f64 = 2.5;
 /// Seconds in which a new lead hears the members before it names watchers.
 const CHOOSE: f64 = 3.0;
 /// Seconds after which a lead that does not hear itself gives up.
@@ -26,10 +28,10 @@ const GIVE_UP: f64 = 15.0;
 const SLOW: f64 = 2.0;
 /// How many questions of a second are answered at once.
 pub(super) const ASKS: usize = 8;
-/// The roster is told to all when more than this part of them wait for it.
+/// The roster is told to all when no more than one of so many does not wait for it: it is the largest of all messages, and
+/// wakes everybody.
 const FEW: usize = 4;
-/// How many members' worth of a roster all may be told in a second, and the longest pause that comes of it: it is the
-/// largest of all messages, and while a thousand start each of them asks.
+/// How many members' worth of a roster all may be told in a second, and the longest pause that comes of it.
 const PACE: f64 = 400.0;
 const PACE_MAX: f64 = 5.0;
 
@@ -143,11 +145,13 @@ impl Leading {
         self.beat_due = self.beat_due.max(now);
     }
 
-    /// When what is pending is told: losses have waited for long.
+    /// When what is pending is told: losses have waited for long, the joining of a thousand need not wake all of them each
+    /// second.
     fn flush_due(&self) -> f64 {
         let is_lost =
             |happening: &Happening| matches!(happening, Happening::Gone(gone) if gone.reason == Reason::Lost);
-        self.told + if self.pending.iter().any(is_lost) { BATCH / 2.0 } else { BATCH }
+        let batch = (self.state.1 as f64 / PACE).clamp(BATCH, BATCH_MAX);
+        self.told + if self.pending.iter().any(is_lost) { BATCH / 2.0 } else { batch }
     }
 
     pub(super) fn next_timeout(&self) -> f64 {
@@ -356,9 +360,13 @@ impl Watch {
     /// Tells what has changed: at once after a quiet second, else when the second is over.
     fn flush(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Role::Leads(leading) = &mut self.role else { return };
-        if leading.pending.is_empty() || now.steady < leading.flush_due() {
-            return;
+        if !leading.pending.is_empty() && now.steady >= leading.flush_due() {
+            self.tell_pending(now, actions);
         }
+    }
+
+    fn tell_pending(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let Role::Leads(leading) = &mut self.role else { return };
         leading.told = now.steady;
         leading.state = (self.roster.version(), self.roster.len(), self.roster.digest());
         let change = Change {
@@ -407,10 +415,16 @@ impl Watch {
         let buckets = std::mem::take(&mut leading.asks.buckets);
         let waiting = std::mem::take(&mut leading.asks.waiting);
         if !waiting.is_empty() {
-            let size = self.roster.len() as f64;
-            leading.asks.rest = now.steady + (size / PACE).min(PACE_MAX);
+            let size = self.roster.len();
+            let all = size.saturating_sub(waiting.len()) * FEW <= size;
+            if all {
+                leading.asks.rest = now.steady + (size as f64 / PACE).min(PACE_MAX);
+                if !leading.pending.is_empty() {
+                    // Who knows all that was told before needs not read the roster.
+                    self.tell_pending(now, actions);
+                }
+            }
             let message = Arc::new(Message::Snapshot(self.snapshot()));
-            let all = waiting.len() * FEW > self.roster.len();
             let keys: Vec<_> =
                 if all { vec![Key::Change] } else { waiting.into_iter().map(Key::Node).collect() };
             actions.extend(keys.into_iter().map(|key| Action::Send {

@@ -45,7 +45,7 @@ impl Watch {
         let (exchange, question) =
             Exchange::begin(self.config.node, false, revoked, self.clock.forward(), now.wall);
         self.exchange = Some(exchange);
-        actions.push(send(Key::Lead, question));
+        actions.push(send(self.lead_key(), question));
     }
 
     /// Somebody compares its revokes with ours.
@@ -124,7 +124,8 @@ impl Watch {
         };
         if let Some(deltas) = exchange.on_page(page, revoked, now.wall) {
             self.exchange = None;
-            actions.extend(deltas.into_iter().map(|delta| send(Key::Lead, delta)));
+            let key = self.lead_key();
+            actions.extend(deltas.into_iter().map(|delta| send(key, delta)));
         }
     }
 

@@ -176,7 +176,7 @@ impl Sim {
         process.is_connected = true;
         let wall = process.time(self.now).wall;
         match &mut process.kind {
-            Kind::Watch(_) => self.hand(place, Input::Connected),
+            Kind::Watch(_) => self.hand(place, Input::Connected(None)),
             Kind::Classic(gossip) => {
                 gossip.resume(wall);
                 self.listeners.push(place);

@@ -2,14 +2,14 @@
 //! not be returned, of which one is under way at a time. Of others there are many, since a lead that waited for each could
 //! not serve a thousand that start together.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use celeriac_broker::{Address, Error, Published, Topology};
 use celeriac_cluster::heart::Input;
-use celeriac_cluster::watch::message::{Key, Message};
-use celeriac_protocol::Map;
+use celeriac_cluster::watch::message::{Key, Message, NodeId, Snapshot};
+use celeriac_protocol::{Map, Message as Encoded};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
@@ -51,6 +51,9 @@ pub(super) enum Outcome {
     Refused(Refusal),
 }
 
+/// The roster that was told last, as it travels: many may ask for the same.
+type Roster = Mutex<Option<((NodeId, u64, u64), Encoded)>>;
+
 /// Publishes until it is dropped.
 pub(super) struct Outbox {
     consumer: Arc<Consumer>,
@@ -90,7 +93,7 @@ async fn run(
     outcomes: mpsc::Sender<Outcome>,
 ) {
     let exchange = consumer.settings.events.cluster();
-    let beats = AtomicBool::new(false);
+    let (beats, roster) = (AtomicBool::new(false), Roster::default());
     let mut under_way = FuturesUnordered::new();
     let mut taken = Instant::now();
     loop {
@@ -112,10 +115,10 @@ async fn run(
                     drop_one(&consumer);
                     continue;
                 }
-                let (consumer, exchange, beats) = (&consumer, &exchange, &beats);
+                let (consumer, exchange, roster, beats) = (&consumer, &exchange, &roster, &beats);
                 under_way.push(async move {
                     let began = Instant::now();
-                    let outcome = send(consumer, exchange, since, next).await;
+                    let outcome = send(consumer, exchange, roster, since, next).await;
                     if is_beat {
                         beats.store(false, Ordering::Relaxed);
                     }
@@ -130,6 +133,7 @@ async fn run(
 async fn send(
     consumer: &Arc<Consumer>,
     exchange: &Topology,
+    roster: &Roster,
     since: Instant,
     next: Outgoing,
 ) -> Option<Outcome> {
@@ -139,7 +143,13 @@ async fn send(
             None
         }
         Outgoing::Message { key, message, mandatory } => {
-            match publish(consumer, exchange, key, &message, mandatory).await {
+            let published = match encode_once(consumer, &message, roster) {
+                Ok(encoded) => {
+                    publish_encoded(consumer, exchange, key, message.kind(), encoded, mandatory).await
+                }
+                Err(error) => Err(error),
+            };
+            match published {
                 Ok(Published::Returned) if mandatory => Some(Outcome::Returned),
                 Ok(Published::Accepted) if mandatory => Some(Outcome::Accepted),
                 Ok(_) => None,
@@ -178,14 +188,41 @@ pub(crate) async fn publish(
     message: &Message,
     mandatory: bool,
 ) -> Result<Published, Error> {
-    let encoded = consumer.settings.events.cluster_message(message);
-    let encoded = encoded.map_err(|error| Error::NotAccepted(error.to_string()))?;
+    publish_encoded(consumer, exchange, key, message.kind(), encode(consumer, message)?, mandatory).await
+}
+
+async fn publish_encoded(
+    consumer: &Consumer,
+    exchange: &Topology,
+    key: Key,
+    kind: &'static str,
+    message: Encoded,
+    mandatory: bool,
+) -> Result<Published, Error> {
     let address = Address { mandatory, ..Address::exchange(&exchange.exchanges[0].name, key.to_string()) };
-    let published = consumer.producer.line().publish_to(exchange, &address, encoded).await;
+    let published = consumer.producer.line().publish_to(exchange, &address, message).await;
     if published.is_ok() {
-        consumer.chatter.sent(message.kind());
+        consumer.chatter.sent(kind);
     }
     published
+}
+
+fn encode(consumer: &Consumer, message: &Message) -> Result<Encoded, Error> {
+    let encoded = consumer.settings.events.cluster_message(message);
+    encoded.map_err(|error| Error::NotAccepted(error.to_string()))
+}
+
+fn encode_once(consumer: &Consumer, message: &Message, roster: &Roster) -> Result<Encoded, Error> {
+    let Message::Snapshot(Snapshot { node, term, version, .. }) = message else {
+        return encode(consumer, message);
+    };
+    let mut last = lock(roster);
+    if let Some((_, encoded)) = last.as_ref().filter(|(which, _)| *which == (*node, *term, *version)) {
+        return Ok(encoded.clone());
+    }
+    let encoded = encode(consumer, message)?;
+    *last = Some(((*node, *term, *version), encoded.clone()));
+    Ok(encoded)
 }
 
 /// Says that we are online, unless we have not said so yet, or are about to go.

@@ -10,13 +10,16 @@ use celeriac_broker::{Delivery, Error};
 use celeriac_cluster::watch::message::{Key, Message, NodeId, accept};
 use celeriac_cluster::watch::{Action, Config, Input, Time, Watch, WatchError};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::ears::{Ears, Heard};
 use super::outbox::{self, Outbox, Outcome, Outgoing};
-use super::{Election, Machine, SHORTEST, is_refused, random_node, told};
+use super::{Election, Kept, Machine, SHORTEST, is_refused, random_node, told};
 use crate::consumer::{Consumer, lock};
+use crate::listener::Mailbox;
+use crate::mingle;
 use crate::pidbox::roster_of;
 use crate::wall::now;
 
@@ -50,11 +53,31 @@ impl Refusal {
 pub(super) struct Open {
     ears: Ears,
     heard: mpsc::Receiver<Heard>,
+    beat: Option<Message>,
 }
 
-/// Opens our mailbox, and sees whether we may publish.
+/// Opens our mailbox, unless mingle has; then it has seen as well that we may publish.
 pub(super) async fn open(consumer: &Arc<Consumer>, streams: bool) -> Result<Result<Open, Refusal>, Error> {
-    let (ears, heard) = match Ears::open(consumer, streams).await {
+    let kept = lock(&consumer.cluster.kept).take();
+    let (mailbox, beat) = match kept {
+        Some(Kept { mailbox, beat }) => (mailbox, beat),
+        None => match probe(consumer).await? {
+            Ok(mailbox) => (mailbox, None),
+            Err(refusal) => return Ok(Err(refusal)),
+        },
+    };
+    let (ears, heard) = Ears::new(consumer, mailbox, streams);
+    let mut machine = lock(&consumer.cluster.machine);
+    if !matches!(*machine, Some(Machine::Watch(_))) {
+        let watch = Watch::new(config(consumer), consumer.clock.clone(), time(consumer));
+        *machine = Some(Machine::Watch(Box::new(watch)));
+    }
+    Ok(Ok(Open { ears, heard, beat }))
+}
+
+/// Opens a mailbox, and sees whether we may publish.
+async fn probe(consumer: &Consumer) -> Result<Result<Mailbox, Refusal>, Error> {
+    let mailbox = match consumer.cluster.open_mailbox(consumer).await {
         Err(error) if is_refused(&error) => return Ok(Err(Refusal::new("declared", error))),
         opened => opened?,
     };
@@ -64,19 +87,13 @@ pub(super) async fn open(consumer: &Arc<Consumer>, streams: bool) -> Result<Resu
     // A broker that takes nothing now must not hold up the start.
     match timeout(PROBE, outbox::publish(consumer, &exchange, Key::Node(nobody), &question, true)).await {
         Ok(Err(error)) if is_refused(&error) => {
-            drop(heard);
-            ears.close().await;
+            mailbox.close().await;
             return Ok(Err(Refusal::new("published to", error)));
         }
         Ok(published) => drop(published?),
         Err(_) => {}
     }
-    let mut machine = lock(&consumer.cluster.machine);
-    if !matches!(*machine, Some(Machine::Watch(_))) {
-        let watch = Watch::new(config(consumer), consumer.clock.clone(), time(consumer));
-        *machine = Some(Machine::Watch(Box::new(watch)));
-    }
-    Ok(Ok(Open { ears, heard }))
+    Ok(Ok(mailbox))
 }
 
 fn config(consumer: &Consumer) -> Config {
@@ -104,10 +121,11 @@ pub(super) async fn listen(
     open: Open,
     elections: &mut mpsc::Receiver<Election>,
 ) -> Refusal {
-    let Open { ears, mut heard } = open;
+    let Open { ears, mut heard, beat } = open;
     let (outbox, mut outcomes) = Outbox::open(consumer);
-    let mut driver = Driver { consumer: consumer.clone(), ears, outbox, told: HashMap::new() };
-    driver.handle(Input::Connected);
+    let greeting = JoinSet::new();
+    let mut driver = Driver { consumer: consumer.clone(), ears, outbox, told: HashMap::new(), greeting };
+    driver.handle(Input::Connected(beat.as_ref()));
     let refusal = loop {
         let wait = (driver.next_timeout() - consumer.steady()).clamp(SHORTEST, LONGEST);
         tokio::select! {
@@ -143,6 +161,7 @@ struct Driver {
     outbox: Outbox,
     /// When each kind of what is ignored was warned of last.
     told: HashMap<Option<Discriminant<WatchError>>, f64>,
+    greeting: JoinSet<()>,
 }
 
 impl Driver {
@@ -228,7 +247,13 @@ impl Driver {
                 tracing::info!("gossip: leading (term {term})");
             }
             Action::Follows { lead, term } => tracing::info!("gossip: following {lead} (term {term})"),
-            Action::Listen(wanted) => self.ears.listen(wanted),
+            Action::Listen(wanted) => {
+                self.ears.listen(wanted);
+                let leads = wanted.events && wanted.lead;
+                if leads && consumer.cluster.greets.swap(false, Ordering::Relaxed) {
+                    self.greeting.spawn(mingle::greet(consumer.clone()));
+                }
+            }
             Action::Send { key, message, mandatory } => {
                 self.outbox.send(Outgoing::Message { key, message, mandatory });
             }
