@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
-use std::fs::File;
 use std::io::Write;
 
 use chrono::{DateTime, Local};
@@ -14,6 +13,7 @@ use tracing::{Event, Metadata, Subscriber};
 use super::console::clean;
 use super::format::{Format, Record as Entry};
 use super::level::Level;
+use super::logfile::LogFile;
 
 /// Gives events of a level and graver to a function; spans are not shown.
 pub struct Lines<W> {
@@ -34,12 +34,12 @@ pub struct Log {
     format: Format,
     colour: bool,
     /// Standard error, unless there is a file.
-    file: Option<File>,
+    file: Option<LogFile>,
 }
 
 impl Log {
     /// For lines of this level and graver.
-    pub fn new(level: Level, format: Format, colour: bool, file: Option<File>) -> Self {
+    pub fn new(level: Level, format: Format, colour: bool, file: Option<LogFile>) -> Self {
         Log { level, format, colour, file }
     }
 
@@ -56,7 +56,7 @@ impl Log {
         let line = line(&self.format, level, &Local::now(), message, colour);
         // Who cannot log cannot log that either.
         let _ = match &self.file {
-            Some(file) => (&mut &*file).write_all(line.as_bytes()),
+            Some(file) => file.write(&line),
             None => std::io::stderr().lock().write_all(line.as_bytes()),
         };
     }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_below_the_level_is_not_written() {
         let dir = std::env::temp_dir().join(format!("celeriac-log-{}", std::process::id()));
-        let log = Log::new(Level::Info, Format::default(), false, Some(File::create(&dir).unwrap()));
+        let log = Log::new(Level::Info, Format::default(), false, Some(LogFile::open(&dir).unwrap()));
         tracing::subscriber::with_default(log.lines(), || {
             tracing::debug!("no");
             assert!(tracing::enabled!(tracing::Level::INFO) && !tracing::enabled!(tracing::Level::DEBUG));

@@ -46,6 +46,7 @@ mod json;
 mod level;
 mod list;
 mod log;
+mod logfile;
 mod node;
 mod overrides;
 mod pidfile;

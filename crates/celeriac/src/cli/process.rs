@@ -1,6 +1,5 @@
 //! What is around a worker in its process, whoever runs the tasks: the log, signals, the start anew.
 
-use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -14,6 +13,7 @@ use super::error::Error;
 use super::format::Format;
 use super::level::{CRITICAL, Level};
 use super::log::Log;
+use super::logfile::LogFile;
 use super::signals::{Ended, Ending, Signal};
 
 /// The signals that mean something to a worker.
@@ -142,8 +142,8 @@ pub fn open_log(
     colours: Option<bool>,
 ) -> Result<Log, Error> {
     let open = |path: String| {
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        file.map_err(|error| Error::file(Path::new(&path), error))
+        let path = Path::new(&path);
+        LogFile::open(path).map_err(|error| Error::file(path, error))
     };
     let file = path.map(open).transpose()?;
     let shown = || file.is_none() && colours_allowed(false) && std::io::stderr().is_terminal();
