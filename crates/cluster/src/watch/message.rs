@@ -8,11 +8,11 @@
 //! | `change` | `all.change` | lead, all | who joined, left and was lost, in order, and the version that this leads to |
 //! | `snapshot` | `node.<id>`; `all.change` when many ask | lead, who asked | the roster, and the last departures |
 //! | `snapshot` | `node.<id>` | a lead that yields, the winner | the same |
-//! | `ask` | `lead` | all, lead | send a snapshot, please |
+//! | `ask` | `node.<id>` | all, lead | send a snapshot, please |
 //! | `probe` | `lead`, mandatory | all, lead | are you there? The answer is a beat |
-//! | `compare` | `lead`, `watchers` | all, lead or a watcher | digests of our revokes, by bucket |
+//! | `compare` | `node.<id>`; `lead`, `watchers` at the start | all, lead or a watcher | digests of our revokes, by bucket |
 //! | `revokes` | `node.<id>`; `all.change` when many ask | lead or a watcher, who asked | the revokes of buckets that differ, in pages |
-//! | `delta` | `lead`; `all.change` | all, lead; lead, all | revokes that were not known there |
+//! | `delta` | `node.<id>`, `lead`; `all.change` | all, lead; lead, all | revokes that were not known there |
 //! | `stand` | `lead` | candidate, lead | a candidacy |
 //! | `elected` | `all.change`; `node.<id>` as an answer | lead, all | who won |
 

@@ -115,8 +115,10 @@ impl Talk<'_> {
         let share = f64::from(self.consumer.cluster.node().0 as u32) / f64::from(u32::MAX);
         let pause = BUSY + (PATIENCE - BUSY).mul_f64(share);
         let Ok(Some(lead)) = timeout(pause, self.hear_beat()).await else { return Ok(Found::Silent) };
-        if let Asked::Failed(found) = self.ask(Key::Node(lead), question).await? {
-            return Ok(found);
+        match self.ask(Key::Node(lead), question).await? {
+            Asked::Taken => {}
+            Asked::Returned => return Ok(Found::Silent),
+            Asked::Failed(found) => return Ok(found),
         }
         match timeout(PATIENCE, self.page()).await {
             Ok(Some(first)) => Ok(self.take_over(&mut exchange, first).await),
@@ -138,13 +140,17 @@ impl Talk<'_> {
     async fn take_over(&mut self, exchange: &mut Exchange, first: Revokes) -> Found {
         let consumer = self.consumer;
         let until = Instant::now() + TIMEOUT;
+        let lead = match &self.beat {
+            Some(Message::Beat(beat)) => Key::Node(beat.node),
+            _ => Key::Lead,
+        };
         let mut next = first;
         loop {
             consumer.clock.adjust(next.clock);
             let unknown = consumer.revokes.change_ids(|revoked| exchange.on_page(&next, revoked, now()));
             if let Some(deltas) = unknown {
                 for delta in &deltas {
-                    let published = publish(consumer, &self.to, Key::Lead, delta, false);
+                    let published = publish(consumer, &self.to, lead, delta, false);
                     match timeout_at(until, published).await {
                         Ok(Ok(_)) => {}
                         // The lead sees it by the digest in our comparisons to come.
