@@ -59,8 +59,6 @@ pub struct Cluster {
     won: Mutex<JoinSet<()>>,
     /// The events of all workers are heard here.
     hears: AtomicBool,
-    /// We have asked nobody at our start: who leads without that asks all.
-    greets: AtomicBool,
 }
 
 /// What mingle leaves to gossip.
@@ -92,7 +90,6 @@ impl Default for Cluster {
             elections: Mutex::default(),
             won: Mutex::default(),
             hears: AtomicBool::new(false),
-            greets: AtomicBool::new(false),
         }
     }
 }
@@ -147,11 +144,6 @@ impl Cluster {
     /// Keeps it for gossip; with none, drops it.
     pub(crate) fn keep(&self, kept: Option<Kept>) {
         *lock(&self.kept) = kept;
-    }
-
-    /// Has us ask all when we lead.
-    pub(crate) fn greets(&self, greets: bool) {
-        self.greets.store(greets, Ordering::Relaxed);
     }
 
     /// Whether we hear the events of all workers, our own among them.

@@ -62,9 +62,7 @@ impl Step for Mingle {
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
         self.started = Some(consumer.clone());
         tracing::info!("mingle: searching for neighbors");
-        let synced = sync(consumer, &mut self.late).await?;
-        consumer.cluster.greets(synced.is_none());
-        let Some(synced) = synced else { return Ok(()) };
+        let Some(synced) = sync(consumer, &mut self.late).await? else { return Ok(()) };
         tell_errors(&synced);
         if synced.replied == 0 {
             tracing::info!("mingle: all alone");
@@ -108,10 +106,10 @@ async fn sync(consumer: &Arc<Consumer>, late: &mut JoinSet<()>) -> Result<Option
     })
 }
 
-/// Asks all in the name of those who have asked nobody, now that we lead them; they compare with us.
+/// Asks those who do not compare their revokes with a lead's, now that we lead: all others compare with us.
 pub(crate) async fn greet(consumer: Arc<Consumer>) {
     let mut late = JoinSet::new();
-    match send_hello(&consumer, Some(false), &mut late).await {
+    match send_hello(&consumer, Some(true), &mut late).await {
         Ok(synced) => tell_errors(&synced),
         Err(error) => tracing::debug!("mingle: nobody could be asked: {error}"),
     }

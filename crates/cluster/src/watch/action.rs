@@ -54,6 +54,8 @@ pub enum Action {
         /// How many that is.
         limit: usize,
     },
+    /// Ask everybody for revokes, since there are workers that do not compare theirs with the lead's.
+    Greet,
     /// Say who leads from now on.
     Follows {
         /// The lead's hostname; ours when we lead.

@@ -61,6 +61,8 @@ pub(super) struct Leading {
     /// Who watches besides us.
     pub(super) watchers: Vec<NodeId>,
     limit: usize,
+    /// Those whose revokes nobody has asked for were asked, or there were none.
+    greeted: bool,
     /// Whose roster was taken over when it gave way, and in which term.
     yielded: Option<(NodeId, u64)>,
     /// The incarnations that those of a name followed, the last of them: what is heard of these is over.
@@ -127,6 +129,7 @@ impl Leading {
             state: (roster.version(), roster.len(), roster.digest()),
             watchers: Vec::new(),
             limit: config.watchers.clamp(1, MAX_WATCHERS) - 1,
+            greeted: false,
             yielded: None,
             previous: HashMap::new(),
             asks: Asks::default(),
@@ -189,6 +192,7 @@ impl Watch {
         if leading.look_due <= now.steady {
             leading.look_due = now.steady + LOOK;
             self.look(now, actions);
+            self.greet(now, actions);
         }
         let Role::Leads(leading) = &mut self.role else { return };
         if leading.beat_due <= now.steady {
@@ -324,6 +328,15 @@ impl Watch {
             }
         }
         self.choose_watchers(now);
+    }
+
+    /// Who started before we knew of Python's workers has not asked them, nor have we perhaps.
+    fn greet(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let is_sure = self.hearing.is_sure(now.steady);
+        let Role::Leads(leading) = &mut self.role else { return };
+        if is_sure && !std::mem::replace(&mut leading.greeted, true) && self.roster.has_strangers() {
+            actions.push(Action::Greet);
+        }
     }
 
     /// The members of the lowest numbers that were heard watch. Who watches goes on.

@@ -29,6 +29,7 @@ impl Sim {
             Action::Drifted(drift) => process.drifts.push(drift.hostname),
             Action::Twins(_) => process.twins += 1,
             Action::Crowded { .. } => self.fail("crowded"),
+            Action::Greet => {}
             Action::Follows { lead, term } => process.follows = Some((lead, term)),
             Action::Listen(ears) => {
                 process.wanted = ears;

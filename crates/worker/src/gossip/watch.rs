@@ -247,10 +247,9 @@ impl Driver {
                 tracing::info!("gossip: leading (term {term})");
             }
             Action::Follows { lead, term } => tracing::info!("gossip: following {lead} (term {term})"),
-            Action::Listen(wanted) => {
-                self.ears.listen(wanted);
-                let leads = wanted.events && wanted.lead;
-                if leads && consumer.cluster.greets.swap(false, Ordering::Relaxed) {
+            Action::Listen(wanted) => self.ears.listen(wanted),
+            Action::Greet => {
+                if consumer.settings.mingle {
                     self.greeting.spawn(mingle::greet(consumer.clone()));
                 }
             }

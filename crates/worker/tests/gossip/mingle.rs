@@ -232,16 +232,24 @@ async fn on_a_busy_broker_a_lead_that_comes_meanwhile_is_asked_instead_of_all() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_a_busy_broker_who_leads_in_the_end_asks_all() {
+async fn on_a_busy_broker_who_leads_in_the_end_asks_those_who_do_not_compare() {
     let log = Log::record();
     let party = Party::new();
-    let mut node = Hand::node(&party).await;
+    let classic =
+        party.join_with("classic@test", |settings| settings.gossip_mode = GossipMode::Classic).await;
+    revoke(&party, &classic, "r1").await;
     let a = party.join_by("a@test", Shim::busy(party.transport.clone()), mingles).await;
     assert_eq!(log.count("INFO mingle: the broker is busy: what others know comes by gossip"), 1, "{log}");
-    let hello = node.hello().await.unwrap();
-    assert_eq!(hello.get("celeriac"), Some(&Map::from_iter([("watched", Value::from(false))]).into()));
-    assert!(a.standing().leads);
-    assert_eq!(node.hello().await, None);
+    assert_eq!(known(&party, "a@test").await, Vec::<String>::new());
+    a.sees(2).await;
+    timeout(DEADLINE, async {
+        while known(&party, "a@test").await != ["r1"] {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("asks for what is revoked");
+    drop((a, classic));
 }
 
 /// Of one that has begun to lead.
