@@ -139,7 +139,7 @@ impl Sim {
             return;
         }
         paused.is_paused = true;
-        if seconds > 2.2 {
+        if seconds > 2.3 {
             paused.excused_until = paused.excused_until.max(self.now + seconds + EXCUSE);
         }
         self.later(seconds, What::Wake(process));
