@@ -32,7 +32,7 @@ use elections::{Elections, Scene};
 use following::Following;
 use hearing::Hearing;
 use leading::Leading;
-use message::{Key, Message, NodeId};
+use message::{Beat, Key, Message, NodeId};
 use random::Random;
 use revokes::Exchange;
 use roster::Roster;
@@ -271,8 +271,8 @@ impl Watch {
 
     fn on_connected(
         &mut self,
-        heard: Option<&Message>,
-        revoked: &mut Revoked,
+        heard: Option<&Beat>,
+        revoked: &Revoked,
         now: Time,
         actions: &mut Vec<Action>,
     ) {
@@ -286,8 +286,9 @@ impl Watch {
         if !is_first {
             self.grace = now.steady + GRACE;
         }
-        if let Some(message) = heard {
-            self.on_message(message, revoked, now, actions);
+        if let Some(beat) = heard {
+            let followed = self.on_beat(beat, revoked, now, actions);
+            actions.extend(followed.err().map(Action::Ignored));
         }
         if self.term == 0 {
             self.probe(now, actions);

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use celeriac_broker::Error;
 use celeriac_cluster::gossip::Gossip as Classic;
 use celeriac_cluster::state::Worker as Member;
-use celeriac_cluster::watch::message::{ALL, Key, Message, NodeId};
+use celeriac_cluster::watch::message::{ALL, Beat, Key, NodeId};
 use celeriac_cluster::watch::{Standing, Watch};
 use celeriac_protocol::Value;
 use tokio::sync::mpsc;
@@ -66,7 +66,7 @@ pub(crate) struct Kept {
     /// By which the broker lets us ask.
     pub(crate) mailbox: Mailbox,
     /// What a lead told of itself last.
-    pub(crate) beat: Option<Message>,
+    pub(crate) beat: Option<Beat>,
 }
 
 /// What decides; it outlives the connections.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::consumer::Losses;
 
 /// How many messages of a queue are taken from the broker at once, so that one that is slow bounds itself alone.
-pub(crate) const PREFETCH: u16 = 64;
+const PREFETCH: u16 = 64;
 
 /// One session with many mailboxes.
 pub(crate) struct Listener {
@@ -89,25 +89,12 @@ impl Mailbox {
         self.letters.recv().await
     }
 
-    /// A message that has come already.
-    pub(crate) fn try_recv(&mut self) -> Option<Delivery> {
-        self.letters.try_recv().ok()
-    }
-
     /// Settles a message.
     ///
     /// # Errors
     /// [`Error::Lost`].
     pub(crate) async fn done(&self, tag: u64) -> Result<(), Error> {
-        self.all_done(&[Settlement::Ack(tag)]).await
-    }
-
-    /// Settles many at once.
-    ///
-    /// # Errors
-    /// [`Error::Lost`].
-    pub(crate) async fn all_done(&self, settlements: &[Settlement]) -> Result<(), Error> {
-        self.session.settle(settlements).await
+        self.session.settle(&[Settlement::Ack(tag)]).await
     }
 
     /// Takes no more.

@@ -57,7 +57,7 @@ impl Shim {
         Shim { inner, faults: Arc::new(faults) }
     }
 
-    /// Takes half a second to declare anything, as one on which many start.
+    /// Takes half a second to declare a queue, as one on which many start.
     pub fn busy(inner: MemoryTransport) -> Self {
         Shim { inner, faults: Arc::new(Faults { is_busy: true, ..Faults::default() }) }
     }

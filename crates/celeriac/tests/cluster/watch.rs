@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use celeriac_testkit::{Process, Signal, Vhost, eventually, example_bin, rabbitmq};
+use celeriac_testkit::{Process, RabbitMq, Signal, Vhost, eventually, example_bin, rabbitmq};
 use serde_json::Value;
 
 use super::{DEADLINE, links, ours, python, start};
@@ -155,11 +155,11 @@ fn all_watchers_die_at_once() {
 
 #[test]
 fn a_loss_of_all_connections_loses_nobody() {
-    let vhost = rabbitmq().vhost();
+    let server = RabbitMq::start();
+    let vhost = server.vhost();
     let workers = three(&vhost, &[]);
-    // Two connections and three channels of each; what is not listed yet would not be closed.
-    links(&vhost, (6, 9));
-    vhost.close_all_connections();
+    server.kill();
+    server.restart();
     for worker in &workers {
         eventually(DEADLINE, "ready again", || (worker.log().matches(" ready.").count() == 2).then_some(()));
     }
@@ -168,13 +168,29 @@ fn a_loss_of_all_connections_loses_nobody() {
     agree(&vhost, &["w1", "w2", "w3", "w4"], 4);
     told_once(&workers, "w4@test joined the party");
     for worker in workers.iter().chain([&more]) {
-        let log = worker.log();
-        assert!(!log.contains("missed heartbeat"), "{log}");
-        // The broker closes one connection after the other: who loses the one that it consumes by first says on the
-        // other that it goes offline, as Celery's workers do. Who hears that hears of its return as well.
+        assert!(!worker.log().contains("missed heartbeat"), "{}", worker.log());
+        assert!(!worker.log().contains("@test left"), "{}", worker.log());
+    }
+}
+
+#[test]
+fn who_says_that_it_goes_while_connections_are_closed_is_told_to_be_back() {
+    let vhost = rabbitmq().vhost();
+    let workers = three(&vhost, &[]);
+    // Two connections and three channels of each; what is not listed yet would not be closed.
+    links(&vhost, (6, 9));
+    // One after the other: who loses the one that it consumes by first says on the other that it goes offline, as
+    // Celery's workers do.
+    vhost.close_all_connections();
+    for worker in &workers {
+        eventually(DEADLINE, "ready again", || (worker.log().matches(" ready.").count() >= 2).then_some(()));
+    }
+    agree(&vhost, &["w1", "w2", "w3"], 3);
+    for worker in &workers {
+        assert!(!worker.log().contains("missed heartbeat"), "{}", worker.log());
         for name in ["w1", "w2", "w3"] {
             let (left, joined) = (format!("{name}@test left"), format!("{name}@test joined the party"));
-            assert!(log.matches(&left).count() <= 1, "{name}: {log}");
+            assert!(told(worker, &left) <= 1, "{name}: {}", worker.log());
             eventually(DEADLINE, "told of its return", || {
                 worker.log().split_once(&left).is_none_or(|(_, since)| since.contains(&joined)).then_some(())
             });

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use celeriac_protocol::{Event, Map, Value};
 
-use super::message::{Key, Message};
+use super::message::{Beat, Key, Message};
 use crate::state::{Drift, Worker};
 
 /// What happens to a worker that gossips.
@@ -10,7 +10,7 @@ use crate::state::{Drift, Worker};
 pub enum Input<'a> {
     /// The mailbox is open: at the start, and again after each loss of the broker. With the last beat that has come
     /// already, if any.
-    Connected(Option<&'a Message>),
+    Connected(Option<&'a Beat>),
     /// The events of all workers are heard from now on, as [`Action::Listen`] asked for.
     Listening,
     /// An event of a worker has come; our own ones, too.

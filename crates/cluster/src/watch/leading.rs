@@ -28,10 +28,10 @@ const GIVE_UP: f64 = 15.0;
 const SLOW: f64 = 2.0;
 /// How many questions of a second are answered at once.
 pub(super) const ASKS: usize = 8;
-/// The roster is told to all when no more than one of so many does not wait for it: it is the largest of all messages, and
-/// wakes everybody.
+/// The roster is told to all when more than this part of them wait for it.
 const FEW: usize = 4;
-/// How many members' worth of a roster all may be told in a second, and the longest pause that comes of it.
+/// How many members' worth of a roster all may be told in a second, and the longest pause that comes of it: it is the
+/// largest of all messages, and while a thousand start each of them asks.
 const PACE: f64 = 400.0;
 const PACE_MAX: f64 = 5.0;
 
@@ -428,14 +428,12 @@ impl Watch {
         let buckets = std::mem::take(&mut leading.asks.buckets);
         let waiting = std::mem::take(&mut leading.asks.waiting);
         if !waiting.is_empty() {
-            let size = self.roster.len();
-            let all = size.saturating_sub(waiting.len()) * FEW <= size;
-            if all {
-                leading.asks.rest = now.steady + (size as f64 / PACE).min(PACE_MAX);
-                if !leading.pending.is_empty() {
-                    // Who knows all that was told before needs not read the roster.
-                    self.tell_pending(now, actions);
-                }
+            let size = self.roster.len() as f64;
+            leading.asks.rest = now.steady + (size / PACE).min(PACE_MAX);
+            let all = waiting.len() * FEW > self.roster.len();
+            if all && !leading.pending.is_empty() {
+                // Who knows all that was told before needs not read the roster.
+                self.tell_pending(now, actions);
             }
             let message = Arc::new(Message::Snapshot(self.snapshot()));
             let keys: Vec<_> =

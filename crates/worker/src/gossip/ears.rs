@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use celeriac_broker::{Delivery, Error, Offset, Settlement, Subscription, Topology};
+use celeriac_broker::{Delivery, Error, Offset, Subscription, Topology};
 use celeriac_cluster::watch::Ears as Wanted;
 use celeriac_cluster::watch::message::Key;
 use tokio::sync::{mpsc, oneshot};
@@ -13,12 +13,10 @@ use uuid::Uuid;
 
 use super::is_refused;
 use crate::consumer::Consumer;
-use crate::listener::{Mailbox, PREFETCH};
+use crate::listener::Mailbox;
 
 /// How many messages wait between the queues and the machine.
 const WAITING: usize = 64;
-/// How many messages are settled at once: the broker sends more before all that it may have sent are.
-const AT_ONCE: usize = PREFETCH as usize / 2;
 /// How much of a stream is read again by one who begins to watch.
 const REPLAY: Duration = Duration::from_secs(10);
 
@@ -175,30 +173,19 @@ async fn attend(
     heard: mpsc::Sender<Heard>,
     mut closed: oneshot::Receiver<()>,
 ) {
-    let mut done = Vec::new();
     loop {
         tokio::select! {
             biased;
             _ = &mut closed => return mailbox.close().await,
             delivery = mailbox.recv() => {
-                let mut next = delivery;
-                if next.is_none() {
+                let Some(delivery) = delivery else { return };
+                let tag = delivery.tag;
+                if heard.send(Heard::Delivery(number, delivery)).await.is_err() {
+                    return mailbox.close().await;
+                }
+                if mailbox.done(tag).await.is_err() {
                     return;
                 }
-                // A lead that hears a thousand hearts has no time to settle each by itself.
-                while let Some(delivery) = next.take() {
-                    done.push(Settlement::Ack(delivery.tag));
-                    if heard.send(Heard::Delivery(number, delivery)).await.is_err() {
-                        return mailbox.close().await;
-                    }
-                    if done.len() < AT_ONCE {
-                        next = mailbox.try_recv();
-                    }
-                }
-                if mailbox.all_done(&done).await.is_err() {
-                    return;
-                }
-                done.clear();
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use celeriac_broker::{Delivery, Error};
-use celeriac_cluster::watch::message::{Key, Message, NodeId, accept};
+use celeriac_cluster::watch::message::{Beat, Key, Message, NodeId, accept};
 use celeriac_cluster::watch::{Action, Config, Input, Time, Watch, WatchError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -53,7 +53,7 @@ impl Refusal {
 pub(super) struct Open {
     ears: Ears,
     heard: mpsc::Receiver<Heard>,
-    beat: Option<Message>,
+    beat: Option<Beat>,
 }
 
 /// Opens our mailbox, unless mingle has; then it has seen as well that we may publish.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_broker::{Error, Published, Topology};
-use celeriac_cluster::watch::message::{Key, Message, NodeId, Revokes, accept};
+use celeriac_cluster::watch::message::{Beat, Key, Message, NodeId, Revokes, accept};
 use celeriac_cluster::watch::revokes::Exchange;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -54,7 +54,7 @@ struct Talk<'a> {
     mailbox: Mailbox,
     to: Topology,
     /// What a lead told of itself last, meanwhile.
-    beat: Option<Message>,
+    beat: Option<Beat>,
 }
 
 /// Asks the lead, or else all watchers, and takes over what comes back.
@@ -140,10 +140,7 @@ impl Talk<'_> {
     async fn take_over(&mut self, exchange: &mut Exchange, first: Revokes) -> Found {
         let consumer = self.consumer;
         let until = Instant::now() + TIMEOUT;
-        let lead = match &self.beat {
-            Some(Message::Beat(beat)) => Key::Node(beat.node),
-            _ => Key::Lead,
-        };
+        let lead = self.beat.as_ref().map_or(Key::Lead, |beat| Key::Node(beat.node));
         let mut next = first;
         loop {
             consumer.clock.adjust(next.clock);
@@ -197,8 +194,8 @@ impl Talk<'_> {
                 continue;
             };
             self.consumer.chatter.received(message.kind());
-            if matches!(message, Message::Beat(_)) {
-                self.beat = Some(message.clone());
+            if let Message::Beat(beat) = &message {
+                self.beat = Some(beat.clone());
             }
             return Some(message);
         }
