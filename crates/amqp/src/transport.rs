@@ -107,6 +107,7 @@ impl Transport for AmqpTransport {
             quorum_queues: true,
             streams: true,
             durable: true,
+            fanout_queues: true,
         }
     }
 

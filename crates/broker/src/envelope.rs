@@ -86,6 +86,9 @@ impl Envelope {
             _ => Map::new(),
         };
         let body = decode_body(outer.remove("body"), inner.get("body_encoding"))?;
+        // The first is what kombu's SQLAlchemy transport writes, the second what its Redis transport does.
+        let redelivered = [outer.get("redelivered"), info.get("redelivered")].into_iter().flatten();
+        let redelivered = redelivered.filter_map(Value::as_bool).any(|redelivered| redelivered);
         let properties = Properties {
             content_type: text(&mut outer, "content-type"),
             content_encoding: text(&mut outer, "content-encoding"),
@@ -95,7 +98,7 @@ impl Envelope {
             message: Message { headers, properties, body },
             exchange: text(&mut info, "exchange").unwrap_or_default(),
             routing_key: text(&mut info, "routing_key").unwrap_or_default(),
-            redelivered: outer.get("redelivered").and_then(Value::as_bool).unwrap_or(false),
+            redelivered,
             delivery_tag: text(&mut inner, "delivery_tag").unwrap_or_default(),
         })
     }
@@ -188,6 +191,10 @@ mod tests {
         assert!(envelope.redelivered);
         let again = Envelope::decode(envelope.clone().encode().unwrap().into()).unwrap();
         assert_eq!(again, envelope);
+        let fresh = KOMBU.replace(r#", "redelivered": true}"#, "}");
+        assert!(!Envelope::decode(fresh.clone().into()).unwrap().redelivered);
+        let redis = fresh.replace(r#""exchange": "q","#, r#""exchange": "q", "redelivered": true,"#);
+        assert!(Envelope::decode(redis.into()).unwrap().redelivered);
     }
 
     #[test]

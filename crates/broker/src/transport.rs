@@ -42,6 +42,9 @@ pub struct Capabilities {
     pub streams: bool,
     /// What is kept survives the end of every process that uses it.
     pub durable: bool,
+    /// A fanout exchange fills the queues that are bound to it, whatever the keys. Without, it reaches only those who
+    /// consume at that moment, and binding keys are patterns as a topic exchange's: Celery's events go by such ones then.
+    pub fanout_queues: bool,
 }
 
 /// An open connection.

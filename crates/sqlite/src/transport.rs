@@ -88,6 +88,7 @@ impl Transport for SqliteTransport {
             quorum_queues: false,
             streams: false,
             durable: true,
+            fanout_queues: true,
         }
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::Fixture;
 use super::support::*;
-use crate::{Address, Binding, Connection, Exchange, ExchangeKind, Prefetch, Published, Queue, Topology};
+use crate::{
+    Address, Binding, Connection, Exchange, ExchangeKind, Prefetch, Published, Queue, Settlement, Topology,
+};
 
 /// The routing key is the queue's name.
 pub async fn by_the_default_exchange(fixture: &impl Fixture) {
@@ -56,6 +58,9 @@ pub async fn topic(fixture: &impl Fixture) {
 
 /// Every bound queue, whatever the key; also those that another process bound.
 pub async fn fanout(fixture: &impl Fixture) {
+    if !fixture.transport().capabilities().fanout_queues {
+        return fanout_to_listeners(fixture).await;
+    }
     let (connection, x, [a, b]) = ground(fixture, ExchangeKind::Fanout, [("a", "k"), ("b", "")]).await;
     let [unbound] = queues(fixture, &connection, ["c"]).await;
     let mut consumer = Consumer::new(&connection, Prefetch::Unlimited, &[&a]).await;
@@ -63,6 +68,51 @@ pub async fn fanout(fixture: &impl Fixture) {
     assert_eq!(consumer.bodies(2).await, ["one", "two"]);
     until_len(&connection, &b, 2).await;
     assert_eq!(connection.queue_len(&unbound).await, Ok(0));
+}
+
+/// All who listen for a key that fits, from the moment they consume; nobody, where nobody does.
+async fn fanout_to_listeners(fixture: &impl Fixture) {
+    let bindings = [("a", "worker.#"), ("b", ""), ("c", "task.sent")];
+    let (connection, x, [a, b, c]) = ground(fixture, ExchangeKind::Fanout, bindings).await;
+    let other = connect(fixture).await;
+    let send = async |key: &str| {
+        let address = Address::exchange(&x, key).mandatory();
+        other.publish(&address, message(key)).await.unwrap()
+    };
+    other
+        .declare(&Topology {
+            exchanges: vec![Exchange::new(&x, ExchangeKind::Fanout)],
+            ..Topology::default()
+        })
+        .await
+        .unwrap();
+    assert_eq!(send("worker.online").await, Published::Returned);
+    let mut patterns = Consumer::new(&connection, Prefetch::Session(2), &[&a]).await;
+    let mut plain = Consumer::new(&connection, Prefetch::Session(5), &[&b, &c]).await;
+    for key in ["worker.online", "", "worker.a.b", "task.sent", "worker.end"] {
+        assert_eq!(send(key).await, Published::Accepted, "{key}");
+    }
+    assert_eq!(send("task.end").await, Published::Returned);
+    assert_eq!(plain.bodies(2).await, ["", "task.sent"]);
+    // One more binding while it is read.
+    let bindings = vec![Binding::new(&c, &x, "task.end")];
+    connection.declare(&Topology { bindings, ..Topology::default() }).await.unwrap();
+    assert_eq!(send("task.end").await, Published::Accepted);
+    assert_eq!(plain.bodies(1).await, ["task.end"]);
+    // The prefetch count holds, and what comes again says so.
+    let deliveries = patterns.take(2).await;
+    assert_eq!(
+        deliveries.iter().map(|delivery| delivery.routing_key.as_str()).collect::<Vec<_>>(),
+        ["worker.online", "worker.a.b"]
+    );
+    patterns.assert_idle();
+    patterns.settle(&[Settlement::Requeue(deliveries[0].tag)]).await;
+    let again = patterns.next().await;
+    assert_eq!((body(&again).as_str(), again.redelivered, again.tag), ("worker.online", true, 3));
+    patterns.settle(&[Settlement::AckThrough(3)]).await;
+    assert_eq!(patterns.bodies(1).await, ["worker.end"]);
+    patterns.session.close().await;
+    assert_eq!(send("worker.online").await, Published::Returned);
 }
 
 /// A queue with several bindings that fit gets a message once.

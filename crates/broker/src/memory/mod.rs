@@ -93,6 +93,7 @@ impl Transport for MemoryTransport {
             quorum_queues: false,
             streams: false,
             durable: false,
+            fanout_queues: true,
         }
     }
 

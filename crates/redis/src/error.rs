@@ -1,0 +1,47 @@
+//! What Redis refuses, in the words of all transports.
+
+use celeriac_broker::Error;
+use redis::{ErrorKind, RedisError};
+
+/// An error of an open connection.
+pub(crate) fn error(broker: &str, error: &RedisError) -> Error {
+    let reason = error.to_string();
+    if is_refused(error) {
+        return Error::AccessRefused { broker: broker.to_owned(), reason };
+    }
+    match error.code() {
+        // Replies that say that the message was not taken, for now.
+        Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY") => Error::NotAccepted(reason),
+        Some("WRONGTYPE") => Error::Precondition(format!("a key of another type is in the way: {reason}")),
+        // A replica, or a server that is about to be something else: another connection may find the right one.
+        Some("READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED") => {
+            Error::Lost(reason)
+        }
+        _ if is_lost(error) => Error::Lost(reason),
+        _ => Error::NotAccepted(reason),
+    }
+}
+
+/// An error of a connection that could not be made.
+pub(crate) fn connect_error(broker: &str, error: &RedisError) -> Error {
+    let (broker, reason) = (broker.to_owned(), error.to_string());
+    // `SELECT` of a database that the server does not have.
+    if is_refused(error) || reason.contains("DB index is out of range") {
+        return Error::AccessRefused { broker, reason };
+    }
+    Error::Connect { broker, reason }
+}
+
+/// Whether it passes: the session that meets it goes on.
+pub(crate) fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::NotAccepted(_))
+}
+
+fn is_refused(error: &RedisError) -> bool {
+    matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+        || error.kind() == ErrorKind::AuthenticationFailed
+}
+
+fn is_lost(error: &RedisError) -> bool {
+    error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout()
+}

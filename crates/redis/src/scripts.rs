@@ -1,0 +1,64 @@
+//! The scripts: each does at once what must not be done by halves.
+
+use redis::Script;
+
+use crate::keys::Keys;
+
+/// A script, and the name that Redis knows it by once it has seen it.
+#[derive(Debug)]
+pub(crate) struct Lua {
+    pub code: String,
+    pub hash: String,
+}
+
+/// All of them, for the keys of one transport.
+#[derive(Debug)]
+pub(crate) struct Scripts {
+    pub declare: Lua,
+    pub give_back: Lua,
+    pub leave: Lua,
+    pub overdue: Lua,
+    pub publish: Lua,
+    pub pulse: Lua,
+    pub queue: Lua,
+    pub renew: Lua,
+    pub replace: Lua,
+    pub turn: Lua,
+    pub unlock: Lua,
+}
+
+const COMMON: &str = include_str!("lua/common.lua");
+
+impl Scripts {
+    /// `full_memory`: what makes room, or moves a message from one key to another, is done even when Redis is full,
+    /// which Redis can be told since version 7.
+    pub fn new(keys: &Keys, full_memory: bool) -> Self {
+        let head = keys.lua() + COMMON;
+        let script = |code: &str| {
+            let code = format!("{head}{code}");
+            let hash = Script::new(&code).get_hash().to_owned();
+            Lua { code, hash }
+        };
+        let always = |code: &str| match full_memory {
+            true => {
+                let code = format!("#!lua flags=allow-oom\n{head}{code}");
+                let hash = Script::new(&code).get_hash().to_owned();
+                Lua { code, hash }
+            }
+            false => script(code),
+        };
+        Scripts {
+            declare: script(include_str!("lua/declare.lua")),
+            give_back: always(include_str!("lua/give_back.lua")),
+            leave: always(include_str!("lua/leave.lua")),
+            overdue: always(include_str!("lua/overdue.lua")),
+            publish: script(include_str!("lua/publish.lua")),
+            pulse: always(include_str!("lua/pulse.lua")),
+            queue: always(include_str!("lua/queue.lua")),
+            renew: always(include_str!("lua/renew.lua")),
+            replace: script(include_str!("lua/replace.lua")),
+            turn: always(include_str!("lua/turn.lua")),
+            unlock: always(include_str!("lua/unlock.lua")),
+        }
+    }
+}
