@@ -106,17 +106,32 @@ fn made(python: &Path, dir: &Path, requirements: &str) -> Result<PathBuf> {
     Ok(own)
 }
 
-/// The requirements with another Celery, and everything else as new as that allows.
+/// The requirements with another Celery, and everything else as new as that allows: of the kombu and billiard that an
+/// older one brings with it, those of its time.
 fn with_celery(requirements: &str, version: &str) -> String {
-    let names =
-        requirements.lines().filter(|line| !line.contains(';')).filter_map(|line| line.split_once("=="));
-    names
-        .map(
-            |(name, _)| {
-                if name.starts_with("celery") { format!("{name}=={version}\n") } else { format!("{name}\n") }
-            },
-        )
-        .collect()
+    let pinned = requirements.lines().filter(|line| !line.contains(';'));
+    let pinned: Vec<_> = pinned.filter_map(|line| line.split_once("==")).collect();
+    let own = pinned.iter().find(|(name, _)| name.starts_with("celery")).map(|(_, version)| minor(version));
+    let is_older = own.is_some_and(|own| minor(version) < own);
+    let mut list: String = pinned
+        .iter()
+        .map(|(name, _)| match *name {
+            name if name.starts_with("celery") => format!("{name}=={version}\n"),
+            "kombu" if is_older => format!("kombu~={}.{}.0\n", minor(version).0, minor(version).1),
+            name => format!("{name}\n"),
+        })
+        .collect();
+    if is_older {
+        // An extra of Celery's since 5.5.
+        list += "billiard~=4.2.0\npydantic\n";
+    }
+    list
+}
+
+/// The first two numbers of a version: kombu has had the same ones as the Celery of its time since 5.0.
+fn minor(version: &str) -> (u32, u32) {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or_default());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
 }
 
 fn interpreter() -> Option<PathBuf> {
@@ -133,4 +148,21 @@ fn installed(program: &str) -> bool {
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_celery_has_the_kombu_of_its_time() {
+        let pinned = "# Ours.\ncelery[redis]==5.6.2\nkombu==5.7.0\nflask==3.1.3\nvine==5.1.0; python_version >= '3.11'\n";
+        let list =
+            |version: &str| with_celery(pinned, version).lines().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(list("5.7.0"), ["celery[redis]==5.7.0", "kombu", "flask"]);
+        assert_eq!(
+            list("5.3.6"),
+            ["celery[redis]==5.3.6", "kombu~=5.3.0", "flask", "billiard~=4.2.0", "pydantic"]
+        );
+    }
 }

@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+from functools import partial
 
 import django
 
@@ -27,7 +28,10 @@ def check():
 
     with transaction.atomic():
         order = Order.objects.create()
-        pay.delay_on_commit(order.pk)
+        if hasattr(pay, "delay_on_commit"):  # Celery 5.4 and newer
+            pay.delay_on_commit(order.pk)
+        else:
+            transaction.on_commit(partial(pay.delay, order.pk))
     results = [pay.delay(order.pk), fail.delay(), zone.delay(), chain(add.s(1, 1), add.s(2))()]
     told = [repr(result.get(timeout=60, propagate=False)) for result in results]
     told.append(chord([add.s(1, 1), add.s(2, 2)], add.s(["end"]))().get(timeout=60, propagate=False))

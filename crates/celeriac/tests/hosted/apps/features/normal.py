@@ -6,6 +6,8 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from celery import VERSION
+
 #: Of an event: it is of that moment, or of that process.
 MOMENTS = ("uuid", "timestamp", "local_received", "clock", "pid", "runtime", "root_id", "parent_id", "utcoffset")
 
@@ -18,6 +20,8 @@ RULES = [
     (r"{'consumer_tag': .*'routing_key': 'celery'}|{'exchange': '', .*'redelivered': False}", "<delivery>"),
     # A hard limit's TERM, which Celery soon lets a KILL follow.
     ("exited with 'exitcode 15'", "exited with 'signal 9 (SIGKILL)'"),
+    # Whether the part that failed was the last one to end.
+    (r"(Chord '[^']*' raised: .*\n)(?:.*\n)*?\nDuring handling of the above .*\n\n", r"\1"),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<id>"),
     (r"0x[0-9a-f]+", "<address>"),
     (r"gen\d+@[\w.-]+", "<client>"),
@@ -39,6 +43,9 @@ OWN = [
     "Pool callback raised exception: EncodeError(TypeError('Object of type SystemExit",
     """Task handler raised error: WorkerLostError("SystemExit""",
 ]
+
+if VERSION < (5, 6):  # there a `SystemExit` ends the child
+    OWN.append("WorkerLostError('Worker exited prematurely: exitcode 0 Job")
 
 #: How often children start and end is a matter of which took what.
 OFTEN = ["worker_process_init", "exited with"]
@@ -68,9 +75,15 @@ def stories(events):
     told = Counter()
     for task in tasks.values():
         if not any(event.get("name") in UNLIKE for event in task):
-            task.sort(key=lambda event: {"task-sent": 0, "task-received": 1}.get(event["type"], 2))
+            task.sort(key=order)
             told["\n".join(json.dumps(normal(plain(event)), sort_keys=True) for event in task)] += 1
     return dict(told)
+
+
+def order(event):
+    """Where in its story an event stands: who sends and who receives tell it by connections of their own."""
+    rank = {"task-sent": 0, "task-received": 1}.get(event["type"], 2)
+    return rank, event["timestamp"] if rank < 2 else 0
 
 
 def beats(events):
@@ -85,6 +98,7 @@ def plain(event):
 def records(text):
     """How often which record is in a log, once the worker is ready."""
     _, _, text = text.partition(" ready.\n")
+    text = text.replace("\n\nworker: Warm shutdown (MainProcess)\n", "\n")  # an older Celery says it here
     found = re.split(r"^(?=\[\d{4}-)", text, flags=re.MULTILINE)
     shown = (normal(record.rstrip()) for record in found if not any(own in record for own in (*OWN, *UNLIKE)))
     counts = Counter(filter(None, shown))

@@ -3,6 +3,8 @@
 import datetime
 import time
 
+import kombu
+
 from .celery import app, journal, note
 from .check import TIMEOUT, check, eventually, told
 
@@ -54,7 +56,8 @@ def rates(heard):
     for result in [limited.delay() for _ in range(4)]:
         result.get(timeout=TIMEOUT)
     times = [float(at) for at in journal("limited")]
-    return [later - earlier > 0.4 for earlier, later in zip(times, times[1:])]
+    apart = [later - earlier > 0.4 for earlier, later in zip(times, times[1:])]
+    return apart if kombu.VERSION >= (5, 7) else apart[-1:]  # an older one lets further tasks go at once
 
 
 @check
