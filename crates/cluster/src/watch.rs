@@ -184,6 +184,7 @@ impl Watch {
             Input::Accepted => self.on_accepted(now),
             Input::Unblocked => self.on_unblocked(now),
             Input::Tick => {}
+            Input::Leaving => self.on_leaving(now, &mut actions),
             Input::Election { id, topic, action } => {
                 self.elect(now, &mut actions, |elections, scene, actions| {
                     elections.stand(scene, id, topic, action, actions);

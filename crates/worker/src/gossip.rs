@@ -30,6 +30,8 @@ use crate::settings::GossipMode;
 
 /// How long an event of ours may take to leave, and actions of elections to end.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last word of a lead may take to leave.
+const LAST_WORD: Duration = Duration::from_secs(2);
 /// The shortest time between two looks, in seconds.
 const SHORTEST: f64 = 0.01;
 /// How many elections wait to be taken up at most.
@@ -250,10 +252,13 @@ impl Step for Gossip {
     }
 
     async fn stop(&mut self) {
-        if let Some((consumer, listening)) = self.listening.take() {
+        if let Some((consumer, mut listening)) = self.listening.take() {
             *lock(&consumer.cluster.elections) = None;
-            listening.abort();
-            let _ = listening.await;
+            if tokio::time::timeout(LAST_WORD, &mut listening).await.is_err() {
+                tracing::debug!("gossip: the others may not know that this worker goes");
+                listening.abort();
+                let _ = listening.await;
+            }
             consumer.cluster.hears.store(false, Ordering::Relaxed);
             let mut won = std::mem::take(&mut *lock(&consumer.cluster.won));
             let ending = async { while won.join_next().await.is_some() {} };
@@ -286,7 +291,8 @@ async fn listen(consumer: Arc<Consumer>, way: Way, mut elections: mpsc::Receiver
         Way::Classic(mailbox) => mailbox,
         Way::Watch(open) => {
             let losses = consumer.losses();
-            watch::listen(&consumer, *open, &mut elections).await.tell(&consumer);
+            let Some(refusal) = watch::listen(&consumer, *open, &mut elections).await else { return };
+            refusal.tell(&consumer);
             lock(&consumer.heart).set_node(None);
             match classic::open(&consumer).await {
                 Ok(mailbox) => mailbox,

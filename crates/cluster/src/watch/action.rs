@@ -34,6 +34,8 @@ pub enum Input<'a> {
         /// What its winner does.
         action: Value,
     },
+    /// We go, or come back on another connection: the last that is said on this one.
+    Leaving,
 }
 
 /// What the driver is to do.

@@ -97,6 +97,11 @@ impl Watch {
         for happening in change.steps.iter().skip(known) {
             self.apply(happening, now, actions);
         }
+        if let Role::Follows(following) = &mut self.role
+            && self.roster.hostname(change.node).is_none()
+        {
+            following.abandoned(now.steady);
+        }
         Ok(())
     }
 

@@ -72,7 +72,7 @@ impl Watch {
     }
 
     /// We go: others shall lead.
-    fn retire(&mut self, now: Time) {
+    pub(super) fn retire(&mut self, now: Time) {
         self.retired = true;
         if self.leads() {
             self.role = Role::Follows(super::following::Following::new(now.steady, self.config.beat));

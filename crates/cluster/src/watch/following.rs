@@ -13,6 +13,8 @@ use super::{Action, Ears, LEADS, Role, Time, Watch, WatchError, send};
 
 /// A lead is silent when no beat came for so many of its intervals.
 const SILENCE: f64 = 1.2;
+/// Seconds that are more than a rounding error.
+const LOOSE: f64 = 0.1;
 /// Seconds in which a lead must answer a probe that the broker has taken.
 const ANSWER: f64 = 1.0;
 /// How many times as long as the probe took to the broker its answer may take.
@@ -97,6 +99,12 @@ impl Following {
         if matches!(self.seek, Seek::Ask(_)) && self.lead.is_some() {
             self.seek = Seek::No;
         }
+    }
+
+    /// The lead has said that it goes: its silence needs not be waited for.
+    pub(super) fn abandoned(&mut self, now: f64) {
+        self.heard = now - self.interval * SILENCE - LOOSE;
+        self.ask = None;
     }
 
     pub(super) fn next_timeout(&self, seeks: bool) -> f64 {

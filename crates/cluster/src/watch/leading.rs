@@ -391,6 +391,19 @@ impl Watch {
         actions.push(send(Key::Change, Message::Change(change)));
     }
 
+    /// A lead that goes says so itself where nobody else listens to the workers.
+    pub(super) fn on_leaving(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let Role::Leads(leading) = &mut self.role else { return };
+        if leading.watchers.is_empty()
+            && let Some(member) = self.roster.member(&self.hostname).cloned()
+        {
+            self.retired = true;
+            self.part(&member, Reason::Left, now, actions);
+            self.tell_pending(now, actions);
+        }
+        self.retire(now);
+    }
+
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot {
             node: self.config.node,

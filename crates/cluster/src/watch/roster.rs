@@ -238,9 +238,10 @@ impl Roster {
         snapshot.members.iter().for_each(|member| self.insert(member.clone()));
     }
 
-    /// The same roster is at another version in a new term.
+    /// The same roster is at another version in a new term, in which none of the departures was.
     pub(super) fn set_version(&mut self, version: u64) {
         self.version = version;
+        self.departures.iter_mut().for_each(|(led_to, _)| *led_to = version.min(*led_to));
     }
 
     fn insert(&mut self, member: Arc<Member>) {

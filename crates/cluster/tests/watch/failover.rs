@@ -37,6 +37,27 @@ fn when_the_lead_says_that_it_goes_the_second_takes_over_at_once() {
 }
 
 #[test]
+fn a_lead_that_nobody_watches_with_says_itself_that_it_goes() {
+    each(100, |run| {
+        let size = run.size(2, 30);
+        let mut sim = run.sim(Faults::NONE);
+        sim.settings.watchers = 1;
+        sim.start_many(size, "w", Role::Watch);
+        sim.run(40.0 + run.random.between(0.0, 5.0));
+        sim.stop(sim.lead());
+        // It is not waited for: those who know it take their turns.
+        sim.run(3.0);
+        if sim.leads().len() != 1 {
+            sim.fail("nobody took over");
+        }
+        sim.run(14.0);
+        sim.check_converged();
+        sim.check_told(true);
+        sim
+    });
+}
+
+#[test]
 fn the_crash_of_the_second_watcher_is_told() {
     each(100, |run| {
         let size = run.size(3, 30);

@@ -126,7 +126,7 @@ impl Sim {
         if self.processes[process].is_paused {
             self.wake(process);
         }
-        self.beat(process, heart::Input::Stop);
+        self.leave(process);
         self.disconnect(process);
         self.processes[process].ended = Some((self.now, End::Stopped));
     }
@@ -162,8 +162,15 @@ impl Sim {
         if !self.processes[process].is_here() {
             return;
         }
-        self.beat(process, heart::Input::Stop);
+        self.leave(process);
         self.cut(process, seconds);
+    }
+
+    fn leave(&mut self, process: usize) {
+        self.beat(process, heart::Input::Stop);
+        if let Kind::Watch(_) = self.processes[process].kind {
+            self.hand(process, Input::Leaving);
+        }
     }
 
     pub fn connect(&mut self, process: usize) {

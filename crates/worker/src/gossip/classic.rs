@@ -57,7 +57,8 @@ pub(super) async fn listen(
                     return;
                 }
             }
-            Some(Election { id, topic, action }) = elections.recv() => {
+            election = elections.recv() => {
+                let Some(Election { id, topic, action }) = election else { return };
                 handle(&consumer, Input::Election { id, topic, action }).await;
             }
             () = tokio::time::sleep(wait) => handle(&consumer, Input::Tick).await,

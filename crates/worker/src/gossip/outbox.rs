@@ -58,7 +58,7 @@ type Roster = Mutex<Option<((NodeId, u64, u64), Encoded)>>;
 pub(super) struct Outbox {
     consumer: Arc<Consumer>,
     outgoing: mpsc::Sender<(Instant, Outgoing)>,
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 impl Outbox {
@@ -67,7 +67,14 @@ impl Outbox {
         let (outcomes, results) = mpsc::channel(WAITING);
         let mut task = JoinSet::new();
         task.spawn(run(consumer.clone(), receiver, outcomes));
-        (Outbox { consumer: consumer.clone(), outgoing, _task: task }, results)
+        (Outbox { consumer: consumer.clone(), outgoing, task }, results)
+    }
+
+    /// Returns when all is published.
+    pub(super) async fn close(self) {
+        let Outbox { outgoing, mut task, .. } = self;
+        drop(outgoing);
+        task.join_next().await;
     }
 
     pub(super) fn send(&self, outgoing: Outgoing) {
@@ -108,7 +115,7 @@ async fn run(
                 }
             }
             next = outgoing.recv(), if under_way.len() < AT_ONCE => {
-                let Some((since, next)) = next else { return };
+                let Some((since, next)) = next else { break };
                 let is_beat = matches!(next, Outgoing::Message { key: Key::Beat, .. });
                 // A broker that takes nothing must not be left with many beats, which it would tell late.
                 if is_beat && beats.swap(true, Ordering::Relaxed) {
@@ -127,6 +134,7 @@ async fn run(
             }
         }
     }
+    while under_way.next().await.is_some() {}
 }
 
 /// Publishes one, and returns what the machine is to know.

@@ -115,12 +115,12 @@ fn time(consumer: &Consumer) -> Time {
     Time { steady: consumer.steady(), wall: now() }
 }
 
-/// Gossips until the broker refuses it.
+/// Gossips until the broker refuses it; nothing is returned when nobody can ask for elections any more, since we go.
 pub(super) async fn listen(
     consumer: &Arc<Consumer>,
     open: Open,
     elections: &mut mpsc::Receiver<Election>,
-) -> Refusal {
+) -> Option<Refusal> {
     let Open { ears, mut heard, beat } = open;
     let (outbox, mut outcomes) = Outbox::open(consumer);
     let greeting = JoinSet::new();
@@ -141,7 +141,13 @@ pub(super) async fn listen(
                 Heard::Refused(error) => break Refusal::new("read from", error),
                 heard => driver.hear(heard),
             },
-            Some(Election { id, topic, action }) = elections.recv() => {
+            election = elections.recv() => {
+                let Some(Election { id, topic, action }) = election else {
+                    driver.handle(Input::Leaving);
+                    drop(outcomes);
+                    driver.outbox.close().await;
+                    return None;
+                };
                 driver.handle(Input::Election { id, topic, action });
             }
             () = tokio::time::sleep(Duration::from_secs_f64(wait)) => driver.handle(Input::Tick),
@@ -151,7 +157,7 @@ pub(super) async fn listen(
     // Nobody reads what comes any more: who hands it on must not wait for that.
     drop(heard);
     driver.ears.close().await;
-    refusal
+    Some(refusal)
 }
 
 /// The machine's hands.
