@@ -18,7 +18,7 @@ cargo xtask test [ARGS]    setup, start the servers, then `cargo test --workspac
 cargo xtask check          formatting, clippy, documentation, lint, the fuzz targets, licences
 cargo xtask lint           who may depend on whom, and the length of files
 cargo xtask ci             check, then test
-cargo xtask wheel          `pip install .` into a fresh venv, and a Python app run from there (builds in release mode)
+cargo xtask wheel          `pip install .` into a fresh venv, and a Python app run from there (--debug builds in debug mode)
 
 CELERIAC_TEST_CELERY=5.7.0 tests with that Celery instead of the pinned one, in a venv of its own.
 CELERIAC_TEST_PYTHON=...   tests with that interpreter, which has Celery already.";
@@ -45,7 +45,8 @@ fn run(args: &[&str]) -> Result<ExitCode> {
             check::check()?;
             test::test(&[])
         }
-        ["wheel"] => wheel::wheel().map(|()| ExitCode::SUCCESS),
+        ["wheel"] => wheel::wheel(false).map(|()| ExitCode::SUCCESS),
+        ["wheel", "--debug"] => wheel::wheel(true).map(|()| ExitCode::SUCCESS),
         ["bench", args @ ..] => bench::bench(args).map(|()| ExitCode::SUCCESS),
         [] | ["help" | "-h" | "--help"] => {
             println!("{USAGE}\n\n{}", bench::USAGE);

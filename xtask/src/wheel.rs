@@ -12,11 +12,12 @@ use crate::setup::setup;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Installs celeriac beside Celery as a user does, and runs the example app without naming a Python.
+/// Installs celeriac beside Celery as a user does, and runs the example app without naming a Python; in debug mode what
+/// the tests have built is built on.
 ///
 /// # Errors
 /// When it does not install or does not run.
-pub fn wheel() -> Result<()> {
+pub fn wheel(debug: bool) -> Result<()> {
     let (root, python) = (workspace_root(), setup()?);
     let environment = root.join("target/venv-wheel");
     run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&environment))?;
@@ -27,7 +28,11 @@ pub fn wheel() -> Result<()> {
     };
     let mut pip = program("python");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ".", "-r"]);
-    run(pip.arg("testkit/requirements.txt").env("CARGO_TARGET_DIR", root.join("target")))?;
+    pip.arg("testkit/requirements.txt").env("CARGO_TARGET_DIR", root.join("target"));
+    if debug {
+        pip.env("MATURIN_PEP517_ARGS", "--profile dev");
+    }
+    run(&mut pip)?;
 
     let module =
         output(program("python").args(["-c", "import celeriac; print('celeriac', celeriac.__version__)"]))?;
