@@ -88,8 +88,9 @@ impl AppBuilder {
     /// When a setting means nothing, or broker or result store cannot be served; the error tells what can be.
     pub fn build(self) -> Result<App, ConfigError> {
         let AppBuilder { name, config, registry, fitting } = self;
-        let settings = config.worker_settings()?;
+        let mut settings = config.worker_settings()?;
         let transport = connect::transport(&config.broker_url)?;
+        settings.events = settings.events.suited(transport.capabilities());
         // One connection publishes, whatever it is that is sent.
         let line = Arc::new(Line::new(transport.clone()));
         let store = connect::result_store(&config, &line)?;

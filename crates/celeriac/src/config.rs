@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_broker::{Queue, QueueKind};
+use celeriac_broker::{ExchangeKind, Queue, QueueKind};
 use celeriac_cluster::watch::message::MAX_WATCHERS;
 use celeriac_protocol::codec::{Accept, Compression, Serializer};
 use celeriac_worker::{
@@ -316,6 +316,7 @@ impl Config {
         never_both("event_queue_durable", self.event_queue_durable, self.event_queue_exclusive)?;
         Ok(EventSettings {
             exchange: self.event_exchange.clone(),
+            kind: ExchangeKind::Topic,
             queue: Queue {
                 durable: self.event_queue_durable,
                 exclusive: self.event_queue_exclusive,

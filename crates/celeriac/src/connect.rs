@@ -1,7 +1,7 @@
 //! URLs to what they name, as far as this build has it.
 //!
-//! Brokers: `amqp://`, `amqps://` (RabbitMQ; features `amqp`, `tls`), `sqlite:file` (feature `sqlite`),
-//! `memory://name` (inside this process).
+//! Brokers: `amqp://`, `amqps://` (RabbitMQ; features `amqp`, `tls`), `redis://`, `rediss://`, `redis+socket:///path`
+//! (features `redis`, `tls`), `sqlite:file` (feature `sqlite`), `memory://name` (inside this process).
 //!
 //! Result stores: `redis://`, `rediss://` (features `redis-results`, `tls`), `rpc://` (by the broker),
 //! `sqlite:file`, `memory://name`; the empty URL and `disabled://` keep nothing.
@@ -19,6 +19,10 @@ const SCHEMES: &[&str] = &[
     "amqp://",
     #[cfg(all(feature = "amqp", feature = "tls"))]
     "amqps://",
+    #[cfg(feature = "redis")]
+    "redis://",
+    #[cfg(all(feature = "redis", feature = "tls"))]
+    "rediss://",
     #[cfg(feature = "sqlite")]
     "sqlite:",
     "memory://",
@@ -33,6 +37,10 @@ pub fn transport(url: &str) -> Result<Arc<dyn Transport>, ConfigError> {
     Ok(match parsed.scheme.as_str() {
         #[cfg(feature = "amqp")]
         "amqp" | "amqps" | "pyamqp" | "librabbitmq" => Arc::new(celeriac_amqp::AmqpTransport::new(parsed)?),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis+socket" | "socket" | "unix" => {
+            Arc::new(celeriac_redis::RedisTransport::from_url(&parsed)?)
+        }
         #[cfg(feature = "sqlite")]
         "sqlite" | "sqla+sqlite" | "sqlalchemy+sqlite" => {
             Arc::new(celeriac_sqlite::SqliteTransport::from_url(&parsed)?)

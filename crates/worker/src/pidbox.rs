@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_broker::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Topology};
+use celeriac_broker::{Binding, Capabilities, Exchange, ExchangeKind, Queue, QueueKind, Topology};
 use celeriac_cluster::watch::message::{Message as Word, NodeId, Snapshot};
 use celeriac_protocol::codec::{self, Accept, Compression, Serializer};
 use celeriac_protocol::control::{self, Request};
@@ -38,6 +38,8 @@ pub struct Pidbox {
 pub struct EventSettings {
     /// `event_exchange`.
     pub exchange: String,
+    /// Of what kind it is: a topic exchange, but where these only fill queues, see [`suited`](Self::suited).
+    pub kind: ExchangeKind,
     /// What the queues of those who listen are like (`event_queue_ttl`, `event_queue_expires`, ...); their names start
     /// with its name (`event_queue_prefix`).
     pub queue: Queue,
@@ -67,6 +69,7 @@ impl Default for EventSettings {
     fn default() -> Self {
         EventSettings {
             exchange: event::EXCHANGE.to_owned(),
+            kind: ExchangeKind::Topic,
             queue: Queue {
                 expires: Some(Duration::from_secs(60)),
                 message_ttl: Some(Duration::from_secs(5)),
@@ -155,9 +158,17 @@ impl Pidbox {
 }
 
 impl EventSettings {
+    /// The same for a broker: where fanout exchanges reach those who listen for a key and fill no queues, events go by
+    /// such a one, as Celery's do (`celery/events/event.py`, `get_exchange`).
+    #[must_use]
+    pub fn suited(self, capabilities: Capabilities) -> Self {
+        let kind = if capabilities.fanout_queues { ExchangeKind::Topic } else { ExchangeKind::Fanout };
+        EventSettings { kind, ..self }
+    }
+
     /// The exchange.
     pub fn topology(&self) -> Topology {
-        exchange(Exchange::new(&self.exchange, ExchangeKind::Topic))
+        exchange(Exchange::new(&self.exchange, self.kind))
     }
 
     /// A message of this node: one event, or a list of them.
@@ -181,7 +192,7 @@ impl EventSettings {
 
     /// The exchange on which celeriac's workers tell each other who is there.
     pub fn cluster(&self) -> Topology {
-        exchange(Exchange::new(format!("celeriac.cluster.{}", self.exchange), ExchangeKind::Topic))
+        exchange(Exchange::new(format!("celeriac.cluster.{}", self.exchange), self.kind))
     }
 
     /// A queue of one worker or client for what the cluster says by some keys. `id` is random.

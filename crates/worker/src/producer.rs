@@ -44,6 +44,9 @@ pub struct Producer {
 impl Producer {
     /// A producer that sends by this line.
     pub fn new(line: Arc<Line>, settings: ProducerSettings) -> Self {
+        let capabilities = line.transport().capabilities();
+        let sent_events = settings.sent_events.map(|events| events.suited(capabilities));
+        let settings = ProducerSettings { sent_events, ..settings };
         Producer { line, settings, clock: Arc::default() }
     }
 

@@ -63,8 +63,9 @@ impl Worker {
         registry: Registry,
         settings: Settings,
     ) -> Self {
+        let events = settings.events.suited(transport.capabilities());
         Worker {
-            settings,
+            settings: Settings { events, ..settings },
             transport,
             store,
             producer,

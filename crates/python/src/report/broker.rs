@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use celeriac_protocol::Value;
+
 use super::{Fields, ReportError};
 
 /// Where a broker is. Its URLs carry passwords, which `Debug` does not show.
@@ -30,6 +32,7 @@ impl Broker {
         let mut unsupported = Vec::new();
         let parameters = match scheme {
             "amqp" | "amqps" | "pyamqp" | "librabbitmq" => amqp(connection, conf, &mut unsupported)?,
+            "redis" | "rediss" | "redis+socket" => redis(connection, &mut unsupported)?,
             _ => Parameters::default(),
         };
         let complete = |url: &str| parameters.complete(url);
@@ -52,7 +55,7 @@ fn amqp(
     conf: &Fields<'_>,
     unsupported: &mut Vec<String>,
 ) -> Result<Parameters, ReportError> {
-    let mut parameters = Parameters { tls: connection.truth("ssl"), pairs: Vec::new() };
+    let mut parameters = Parameters { tls: connection.truth("ssl"), ..Parameters::default() };
     // Celery's worker has the setting's heartbeat unless the URL has one of its own.
     let own = connection.seconds("heartbeat")?.filter(|heartbeat| !heartbeat.is_zero());
     let heartbeat = own.map_or_else(|| conf.seconds("broker_heartbeat"), |own| Ok(Some(own)))?;
@@ -88,9 +91,83 @@ fn amqp(
     Ok(parameters)
 }
 
+/// `broker_transport_options` that the Redis transport takes as they are (`celeriac_redis::Options`).
+const REDIS: [&str; 15] = [
+    "client_name",
+    "fanout_patterns",
+    "fanout_prefix",
+    "global_keyprefix",
+    "priority_steps",
+    "queue_order_strategy",
+    "sep",
+    "socket_connect_timeout",
+    "socket_timeout",
+    "unacked_index_key",
+    "unacked_key",
+    "unacked_mutex_expire",
+    "unacked_mutex_key",
+    "unacked_restore_limit",
+    "visibility_timeout",
+];
+
+/// Those that are nothing to it: one socket does everything, and is looked after all the time.
+const REDIS_IDLE: [&str; 9] = [
+    "health_check_interval",
+    "max_connections",
+    "polling_interval",
+    "reauth_check_interval",
+    "retry_on_timeout",
+    "socket_keepalive",
+    "socket_keepalive_options",
+    "unacked_restore_interval",
+    "unacked_restore_throttle",
+];
+
+fn redis(connection: &Fields<'_>, unsupported: &mut Vec<String>) -> Result<Parameters, ReportError> {
+    let mut parameters =
+        Parameters { tls: connection.truth("ssl"), keeps_own: true, ..Parameters::default() };
+    if let Some(options) = connection.value("options").as_map() {
+        for (name, value) in options.iter() {
+            let text = match value {
+                Value::Null => continue,
+                Value::String(text) => text.clone(),
+                Value::Bool(truth) => truth.to_string(),
+                Value::Int(number) => number.to_string(),
+                Value::Float(number) => number.to_string(),
+                Value::List(items) => {
+                    let items = items.iter().filter_map(Value::as_i64).map(|item| item.to_string());
+                    items.collect::<Vec<_>>().join(",")
+                }
+                _ => String::new(),
+            };
+            if let Some(name) = REDIS.iter().find(|known| **known == name) {
+                parameters.add(name, text);
+            } else if !(REDIS_IDLE.contains(&name) || name == "ack_emulation" && value.is_true()) {
+                unsupported.push(format!("broker_transport_options: {name} does nothing on Redis"));
+            }
+        }
+    }
+    if connection.value("ssl").as_map().is_some() {
+        let ssl = connection.part("ssl")?;
+        for name in ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"] {
+            if let Some(file) = ssl.text(name) {
+                parameters.add(name, file);
+            }
+        }
+        // `ssl.CERT_NONE`, or its name.
+        let checks = ssl.value("ssl_cert_reqs");
+        if checks.as_i64() == Some(0) || matches!(checks.as_str(), Some("none" | "CERT_NONE")) {
+            parameters.add("ssl_cert_reqs", "none");
+        }
+    }
+    Ok(parameters)
+}
+
 #[derive(Default)]
 struct Parameters {
     tls: bool,
+    /// What the URL says by itself stays.
+    keeps_own: bool,
     pairs: Vec<(&'static str, String)>,
 }
 
@@ -101,12 +178,21 @@ impl Parameters {
 
     fn complete(&self, url: &str) -> String {
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
-        let scheme = if self.tls { "amqps" } else { scheme };
+        let scheme = match scheme {
+            "redis" if self.tls => "rediss",
+            scheme if !self.tls || self.keeps_own => scheme,
+            _ => "amqps",
+        };
         // kombu has read these already.
-        let rest = if self.pairs.is_empty() { rest } else { rest.split('?').next().unwrap_or(rest) };
+        let is_read = !self.pairs.is_empty() && !self.keeps_own;
+        let rest = if is_read { rest.split('?').next().unwrap_or(rest) } else { rest };
         let pairs = self.pairs.iter().map(|(name, value)| format!("{name}={}", escape(value)));
         let pairs = pairs.collect::<Vec<_>>().join("&");
-        let mark = if pairs.is_empty() { "" } else { "?" };
+        let mark = match (pairs.is_empty(), rest.contains('?')) {
+            (true, _) => "",
+            (false, true) => "&",
+            (false, false) => "?",
+        };
         format!("{scheme}:{rest}{mark}{pairs}")
     }
 }

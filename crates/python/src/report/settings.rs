@@ -147,6 +147,7 @@ fn events(conf: &Fields<'_>) -> Result<EventSettings, ReportError> {
     let accept = [serializer, Serializer::Json].map(Serializer::name);
     Ok(EventSettings {
         exchange: conf.text("event_exchange").unwrap_or(defaults.exchange),
+        kind: defaults.kind,
         queue: Queue {
             name: conf.text("event_queue_prefix").unwrap_or(defaults.queue.name.clone()),
             ..shared(conf, "event_queue", defaults.queue)?

@@ -38,7 +38,7 @@ pub const TABLE: &[Row] = &[
 
     row(Celeriac, &["broker_url", "broker_read_url", "broker_write_url", "broker_transport", "broker_host",
                     "broker_port", "broker_user", "broker_password", "broker_vhost"],
-        "RabbitMQ, SQLite files and memory; tasks publish by the app's own Celery"),
+        "RabbitMQ, Redis, SQLite files and memory; tasks publish by the app's own Celery"),
     row(Celeriac, &["broker_use_ssl"], "TLS 1.2 and newer; the host's name is always verified, unless nothing is"),
     row(Celeriac, &["broker_heartbeat", "broker_connection_timeout", "broker_connection_retry_on_startup",
                     "broker_connection_max_retries", "worker_cancel_long_running_tasks_on_connection_loss"], ""),
@@ -48,7 +48,7 @@ pub const TABLE: &[Row] = &[
     row(Nobody, &["broker_heartbeat_checkrate"], "heartbeats are answered by a thread of their own"),
     row(Nobody, &["broker_failover_strategy"], "several URLs are tried in their order"),
     row(Celeriac, &["broker_login_method"], "PLAIN, AMQPLAIN and EXTERNAL"),
-    row(App, &["broker_transport_options"], ""),
+    row(Celeriac, &["broker_transport_options"], "on Redis, see redis.md; tasks publish by the app's own Celery, with all of them"),
     row(App, &["broker_pool_limit"], "the worker itself has one connection that consumes and one that publishes"),
     row(Nobody, &["broker_native_delayed_delivery_queue_type"],
         "tasks that wait for their time wait in the worker, which raises its prefetch count for them"),
