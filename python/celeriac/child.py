@@ -17,6 +17,7 @@ from celery.app.trace import build_tracer, fast_trace_task
 from celery.concurrency.prefork import process_destructor, process_initializer
 
 from . import answers, limits, process, wire
+from .request import complete
 
 ACK, TASK, READY = billiard_pool.ACK, billiard_pool.TASK, billiard_pool.READY
 
@@ -34,8 +35,10 @@ def page_of(fd):
         wire.close(fd)
 
 
-def with_bodies(jobs, fds):
-    """`jobs`, with the bodies that came beside the packet."""
+def completed(jobs, fds):
+    """`jobs`, with their requests as Celery has them and the bodies that came beside the packet."""
+    for job in jobs:
+        complete(job[3])
     if not fds:
         return jobs
     fds = iter(fds)
@@ -70,7 +73,7 @@ class Jobs:
         if message is None or message[0][0] == "exit":
             raise SystemExit(0)
         (_, jobs), fds = message
-        return list(reversed(with_bodies(jobs, fds)))
+        return list(reversed(completed(jobs, fds)))
 
     def put(self, message):
         """Takes billiard's word that a job begins, or how it ended."""

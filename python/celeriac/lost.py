@@ -11,6 +11,8 @@ from celery.worker.request import Request
 from kombu.message import Message
 from kombu.serialization import prepare_accept_content
 
+from .request import complete, headers_of
+
 
 class Actions:
     """What Celery's code would have done to the broker: the parent does it."""
@@ -31,20 +33,17 @@ class Actions:
         self.wanted.append(("reject", requeue))
 
 
-#: What a request has beside the headers of its message.
-ADDED = {"properties", "reply_to", "correlation_id", "hostname", "delivery_info"}
-
-
 class Delivered(Message):
     """A message as it was delivered, from what its child would have got."""
 
     def __init__(self, app, actions, request, body, content_type, content_encoding):
+        complete(request)
         properties = request.get("properties") or {name: request.get(name) for name in ("reply_to", "correlation_id")}
         super().__init__(
             body=body.decode() if type(body) is bytes and content_encoding == "utf-8" else body,
             content_type=content_type,
             content_encoding=content_encoding,
-            headers={name: value for name, value in request.items() if name not in ADDED},
+            headers=headers_of(request),
             properties=properties,
             delivery_info=request.get("delivery_info"),
             accept=prepare_accept_content(app.conf.accept_content),

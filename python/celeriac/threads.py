@@ -58,7 +58,7 @@ class Threads:
             if kind == "exit":
                 return
             if kind == "run":
-                for job in child.with_bodies(arguments[0], fds):
+                for job in child.completed(arguments[0], fds):
                     self.accept(job[0])
                     self.submit(job)
             elif kind == "cancel":

@@ -134,7 +134,7 @@ fn decompressed(body: &EncodedBody, accept: &Accept) -> Result<Bytes, PackError>
     }
 }
 
-/// AMQP's properties that are set, by its names; the headers, which py-amqp has there too, are in the request itself.
+/// AMQP's properties that are set, by its names; the headers, which py-amqp has there too, are added in Python.
 fn write_properties(writer: &mut Writer, properties: &Properties, body: &EncodedBody) {
     writer.dict();
     writer.str("content_type").str(&body.content_type);

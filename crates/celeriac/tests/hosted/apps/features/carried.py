@@ -27,11 +27,10 @@ def old(self, *args, **kwargs):
 
 
 def shown(name, value):
-    """Without py-amqp's copy of the headers, which the request has anyway."""
     if name in VARYING and value is not None:
         return type(value).__name__
     if isinstance(value, dict):
-        return {key: shown(key, inner) for key, inner in sorted(value.items()) if key != "application_headers"}
+        return {key: shown(key, inner) for key, inner in sorted(value.items())}
     return repr(value)
 
 
