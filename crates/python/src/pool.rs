@@ -30,6 +30,7 @@ pub use self::home::{Home, Revive};
 pub use self::kind::Kind;
 use self::member::Member;
 use crate::host::{Cancel, Events};
+use crate::report::Floats;
 
 /// How long the children may take to end at the end, before they are killed.
 const END: Duration = Duration::from_secs(5);
@@ -43,6 +44,8 @@ pub struct PoolSettings {
     pub proc_alive_timeout: Duration,
     /// `worker_max_tasks_per_child`, which the children mind themselves.
     pub max_tasks_per_child: Option<u64>,
+    /// How time limits are shown.
+    pub floats: Floats,
 }
 
 /// Runs requests in children: one at a time in each, or all in one.

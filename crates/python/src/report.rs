@@ -3,6 +3,7 @@
 
 mod broker;
 mod fields;
+mod limits;
 mod queues;
 mod settings;
 pub mod table;
@@ -16,6 +17,7 @@ use celeriac_protocol::{Map, Value};
 use celeriac_worker::{Registry, TaskOptions, TaskQueue};
 
 pub use broker::Broker;
+pub use limits::Floats;
 pub use settings::Features;
 
 use fields::Fields;
@@ -29,6 +31,8 @@ pub struct Report {
     pub worker: Facts,
     /// The app's tasks, by name.
     pub tasks: HashMap<String, TaskOptions>,
+    /// Whose time limits are floats.
+    pub floats: Floats,
     /// The queues to consume.
     pub consume: Vec<TaskQueue>,
     /// The queues that the app knows.
@@ -152,6 +156,7 @@ impl Report {
                 .parts()
                 .map(|(name, task)| Ok((name, tasks::options(&task?)?)))
                 .collect::<Result<_, _>>()?,
+            floats: Floats::read(&tasks, &worker)?,
             consume: queues::read(&queues, "consume")?,
             known: queues::read(&queues, "known")?,
             read: Broker::read(&connection.part("read")?, &conf)?,

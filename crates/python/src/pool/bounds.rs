@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use celeriac_protocol::{Value, repr};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::dispatch::{Bound, Id, Token};
-use super::undone::{Undone, seconds};
+use super::undone::Undone;
 use super::{Kind, Pool, State};
 use crate::host::{Cancel, HostError, Running, Signal};
 
@@ -36,13 +37,18 @@ impl Pool {
             }
             return state.dispatch.bound(token, bound, now + left);
         }
-        let limit = limit.unwrap_or_default();
+        let (limit, floats) = (limit.unwrap_or_default(), &self.settings.floats);
+        let limit = match bound {
+            Bound::Soft => floats.soft(&facts, limit),
+            Bound::Hard => floats.hard(&facts, limit),
+            Bound::Signal(_) => Value::Null,
+        };
         match bound {
             Bound::Soft => {
-                tracing::warn!("Soft time limit ({}s) exceeded for {}", limit.as_secs_f64(), facts.label());
+                tracing::warn!("Soft time limit ({}s) exceeded for {}", repr::value(&limit), facts.label());
             }
             Bound::Hard => {
-                tracing::error!("Hard time limit ({}s) exceeded for {}", limit.as_secs_f64(), facts.label());
+                tracing::error!("Hard time limit ({}s) exceeded for {}", repr::value(&limit), facts.label());
             }
             Bound::Signal(_) if !self.settings.kind.ends_tasks() => {
                 tracing::warn!("{} runs on: a thread cannot be terminated", facts.label());
@@ -51,13 +57,13 @@ impl Pool {
         }
         match self.settings.kind {
             Kind::Prefork | Kind::Spawn | Kind::Solo => self.interrupt(state, id, token, bound, limit),
-            Kind::Asyncio => state.cancel_bound(id, token, bound, limit),
+            Kind::Asyncio => state.cancel_bound(id, token, bound, &limit),
             Kind::Threads => {}
         }
     }
 
     /// Ends what a process runs; what it does not answer itself is stored by the service.
-    fn interrupt(self: &Arc<Self>, state: &mut State, id: Id, token: Token, bound: Bound, limit: Duration) {
+    fn interrupt(self: &Arc<Self>, state: &mut State, id: Id, token: Token, bound: Bound, limit: Value) {
         let undone = match bound {
             Bound::Soft => return state.signal(id, token, Signal::USR1),
             Bound::Hard => {
@@ -85,11 +91,10 @@ impl State {
     }
 
     /// Ends a coroutine, whose tracer then answers; what is none runs on.
-    fn cancel_bound(&mut self, id: Id, token: Token, bound: Bound, limit: Duration) {
-        let limit = seconds(limit);
+    fn cancel_bound(&mut self, id: Id, token: Token, bound: Bound, limit: &Value) {
         let how = match bound {
             Bound::Soft => Cancel::Soft,
-            Bound::Hard => Cancel::Hard(&limit),
+            Bound::Hard => Cancel::Hard(limit),
             Bound::Signal(_) => Cancel::Revoke,
         };
         if !self.cancel(id, token, how) {

@@ -1,7 +1,6 @@
 //! What no child could end: the service stores it, as Celery's main process does.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_protocol::{Map, TaskMessage, Value};
@@ -15,8 +14,8 @@ use crate::host::{Action, Answer, HostError, Lost, State};
 pub enum Undone {
     /// The child died: what Celery says of it.
     Lost(String),
-    /// By the hard time limit.
-    TimedOut(Duration),
+    /// By the hard time limit, as Python has it.
+    TimedOut(Value),
     /// The tracer failed, or the task ended its process: exception and traceback.
     Internal(String, String),
     /// By remote control, with this signal.
@@ -76,13 +75,10 @@ impl Pool {
     }
 
     async fn ask(&self, packed: &Packed, undone: &Undone) -> Result<Vec<Action>, HostError> {
-        let (signum, limit);
+        let signum;
         let why = match undone {
             Undone::Lost(text) => Lost::Lost(text),
-            Undone::TimedOut(time) => {
-                limit = seconds(*time);
-                Lost::Timeout(&limit)
-            }
+            Undone::TimedOut(limit) => Lost::Timeout(limit),
             Undone::Internal(exception, traceback) => Lost::Internal { exception, traceback },
             Undone::Terminated(signal) => {
                 signum = Value::from(*signal);
@@ -130,9 +126,4 @@ impl Backend for Pool {
         let arguments = Map::from_iter([("task_id", Value::from(id))]);
         self.home.control("revoke", &arguments).await.map(drop).map_err(|error| error.to_string())
     }
-}
-
-/// Seconds, whole where they are, as Celery's settings have them.
-pub fn seconds(time: Duration) -> Value {
-    if time.subsec_nanos() == 0 { time.as_secs().into() } else { time.as_secs_f64().into() }
 }

@@ -19,6 +19,7 @@ use celeriac_protocol::control::Request;
 use celeriac_protocol::{Event, Map, Value};
 use celeriac_python::host::{StartError, Started, Zygote, find_python};
 use celeriac_python::pool::{Home, Kind, Pool, PoolSettings};
+use celeriac_python::report::Floats;
 use celeriac_results::DisabledStore;
 use celeriac_testkit::{TempDir, eventually, workspace_root};
 use celeriac_worker::{
@@ -83,6 +84,7 @@ impl Rig {
             kind: Kind::from_name(pool).unwrap(),
             proc_alive_timeout: PATIENCE,
             max_tasks_per_child: None,
+            floats: Floats::default(),
         };
         let (told, executor) = tokio::sync::oneshot::channel();
         let started = home.clone();

@@ -48,6 +48,21 @@ def long(self, catches=False):
     return "ended in time"
 
 
+@app.task(soft_time_limit=1)
+def limited_by_whole_seconds():
+    time.sleep(TIMEOUT)
+
+
+@app.task(soft_time_limit=1.0)
+def limited_by_float():
+    time.sleep(TIMEOUT)
+
+
+@app.task(time_limit=1.0)
+def limited_hard():
+    time.sleep(TIMEOUT)
+
+
 @app.task(bind=True, acks_late=True, acks_on_failure_or_timeout=False)
 def long_once(self):
     if first_time(self.request.id):
@@ -76,6 +91,9 @@ def limits(heard):
         long.apply_async((True,), soft_time_limit=0.5, time_limit=50),
         long.apply_async(time_limit=1),
         long.apply_async((True,), soft_time_limit=0.5),
+        limited_by_whole_seconds.delay(),
+        limited_by_float.delay(),
+        limited_hard.delay(),
     ]
     again = long_once.apply_async(time_limit=1)
     if celery.VERSION >= (5, 5):  # an older one drops it
