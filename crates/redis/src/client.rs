@@ -30,7 +30,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Opens it; what comes by itself comes out of the receiver, and that the socket is gone as the last thing.
+    /// Opens it; what comes by itself comes out of the receiver, and that the socket is gone as the last thing. Without
+    /// RESP3 nothing does: the next sign of life tells that it is gone.
     pub async fn open(
         transport: &RedisTransport,
     ) -> Result<(Self, mpsc::UnboundedReceiver<PushInfo>), Error> {
@@ -38,10 +39,10 @@ impl Link {
         let (sender, pushes) = mpsc::unbounded_channel();
         let given = transport.target.client.get_connection_info();
         let client = Client::open(speaking(given, ProtocolVersion::RESP3)).map_err(refused)?;
-        let (client, connection, has_pushes) = match connect(transport, &client, sender.clone()).await {
-            Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
+        let (client, connection, has_pushes) = match connect(transport, &client, Some(sender)).await {
+            Err(error) if is_old(&error) => {
                 let client = Client::open(speaking(given, ProtocolVersion::RESP2)).map_err(refused)?;
-                let connection = connect(transport, &client, sender).await.map_err(refused)?;
+                let connection = connect(transport, &client, None).await.map_err(refused)?;
                 (client, connection, false)
             }
             connection => (client, connection.map_err(refused)?, true),
@@ -141,6 +142,14 @@ impl Link {
     }
 }
 
+/// Whether it is the server's way of not knowing RESP3.
+fn is_old(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::RESP3NotSupported
+        || error.code() == Some("NOPROTO")
+        || error.to_string().contains("unknown command 'HELLO'")
+        || error.to_string().contains("unknown command `HELLO`")
+}
+
 fn speaking(given: &ConnectionInfo, protocol: ProtocolVersion) -> ConnectionInfo {
     given.clone().set_redis_settings(given.redis_settings().clone().set_protocol(protocol))
 }
@@ -148,12 +157,15 @@ fn speaking(given: &ConnectionInfo, protocol: ProtocolVersion) -> ConnectionInfo
 async fn connect(
     transport: &RedisTransport,
     client: &Client,
-    pushes: mpsc::UnboundedSender<PushInfo>,
+    pushes: Option<mpsc::UnboundedSender<PushInfo>>,
 ) -> RedisResult<MultiplexedConnection> {
     let options = &transport.keys.options;
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(options.socket_connect_timeout))
-        .set_response_timeout(Some(options.socket_timeout))
-        .set_push_sender(pushes);
+        .set_response_timeout(Some(options.socket_timeout));
+    let config = match pushes {
+        Some(pushes) => config.set_push_sender(pushes),
+        None => config,
+    };
     client.get_multiplexed_async_connection_with_config(&config).await
 }

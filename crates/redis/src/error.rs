@@ -24,7 +24,14 @@ pub(crate) fn error(broker: &str, error: &RedisError) -> Error {
 
 /// An error of a connection that could not be made.
 pub(crate) fn connect_error(broker: &str, error: &RedisError) -> Error {
-    let (broker, reason) = (broker.to_owned(), error.to_string());
+    let (broker, mut reason) = (broker.to_owned(), error.to_string());
+    // The server says why before it hangs up, which the library does not read.
+    let hung_up = error.is_connection_dropped() || error.is_io_error() && reason.contains("broken pipe");
+    if hung_up {
+        reason.push_str(
+            " (the server hung up at once: it may have as many clients as its `maxclients` allows)",
+        );
+    }
     // `SELECT` of a database that the server does not have.
     if is_refused(error) || reason.contains("DB index is out of range") {
         return Error::AccessRefused { broker, reason };

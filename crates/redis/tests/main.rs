@@ -1,5 +1,11 @@
-//! The Redis transport against the suite of all transports.
+//! The Redis transport against the suite of all transports, Python's kombu, killed processes and a Redis that refuses.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod conformance;
+mod faults;
+mod leases;
+mod python;
+mod queues;
+mod refusals;
+mod support;

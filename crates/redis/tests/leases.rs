@@ -1,0 +1,120 @@
+//! Who holds what, and what becomes of it.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use celeriac_broker::{Prefetch, Queue, Settlement, Topology};
+
+use crate::support::*;
+
+/// A process is killed while it holds messages, and a queue that is its alone.
+#[tokio::test]
+async fn a_killed_process_gives_back() {
+    if let Some(url) = in_role() {
+        let connection = connect(&url).await;
+        let own = Queue { exclusive: true, ..Queue::new("own") };
+        connection.declare(&Topology { queues: vec![own], ..Topology::default() }).await.unwrap();
+        let (_session, mut inbox) = consume(&connection, Prefetch::Session(3), &["q"]).await;
+        for _ in 0..3 {
+            next(&mut inbox).await;
+        }
+        println!("\nholding");
+        std::future::pending::<()>().await;
+    }
+    let server = celeriac_testkit::redis();
+    let url = server.fresh_url();
+    let connection = connect(&url).await;
+    declare(&connection, "q").await;
+    for number in 0..5 {
+        send(&connection, "q", number).await;
+    }
+    let mut command = role("leases::a_killed_process_gives_back", &url);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "holding"));
+
+    let (session, mut inbox) = consume(&connection, Prefetch::Session(10), &["q"]).await;
+    for expected in ["3", "4"] {
+        let delivery = next(&mut inbox).await;
+        assert_eq!((body(&delivery).as_str(), delivery.redelivered), (expected, false));
+    }
+    assert_eq!(connection.queue_len("own").await, Ok(0));
+    let killed = Instant::now();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for expected in ["0", "1", "2"] {
+        let delivery = next(&mut inbox).await;
+        assert_eq!((body(&delivery).as_str(), delivery.redelivered), (expected, true));
+    }
+    // The one bound that is promised.
+    assert!(killed.elapsed() < Duration::from_secs(12), "{:?}", killed.elapsed());
+    session.settle(&[Settlement::AckThrough(5)]).await.unwrap();
+    let database = database(&url);
+    until(server, database, &["EXISTS", "celeriac.consumers.own"], "0").await;
+    assert!(connection.queue_len("own").await.is_err(), "its exclusive queue is gone");
+    connection.close().await;
+    until(server, database, &["ZCARD", "celeriac.owners"], "0").await;
+    for key in ["unacked", "unacked_index", "q", "celeriac.consumers.q"] {
+        assert_eq!(ask(server, database, &["EXISTS", key]), "0", "{key}");
+    }
+}
+
+/// Leases outlive the visibility timeout as long as somebody holds them, whoever sweeps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_is_renewed() {
+    let server = celeriac_testkit::redis();
+    let url = server.fresh_url() + "?visibility_timeout=1";
+    let connection = connect(&url).await;
+    declare(&connection, "q").await;
+    let (session, mut inbox) = consume(&connection, Prefetch::Session(5), &["q"]).await;
+    send(&connection, "q", "long").await;
+    let delivery = next(&mut inbox).await;
+    let plain = url.split('?').next().unwrap();
+    let database = database(plain);
+    let score = || ask(server, database, &["ZRANGE", "unacked_index", "0", "-1", "WITHSCORES"]);
+    let first = score();
+    // kombu's own sweep, again and again, until the lease has been renewed several times.
+    let sweep = "import sys, time\nfrom kombu import Connection\n\
+        c = Connection(sys.argv[1], transport_options={'visibility_timeout': 1})\nchannel = c.default_channel\n\
+        for _ in range(30):\n    channel.qos.restore_visible(interval=1)\n    time.sleep(.1)\n";
+    celeriac_testkit::Python::find().run(sweep, &[plain], &[]);
+    assert_ne!(score(), first);
+    assert_eq!(ask(server, database, &["LLEN", "q"]), "0");
+    assert_eq!(ask(server, database, &["HLEN", "unacked"]), "1");
+    session.settle(&[Settlement::Ack(delivery.tag)]).await.unwrap();
+    assert_eq!(ask(server, database, &["EXISTS", "unacked", "unacked_index"]), "0");
+}
+
+/// Sessions that come and go, with transient queues and messages left unsettled, leave no key behind.
+#[tokio::test]
+async fn nothing_is_left() {
+    let server = celeriac_testkit::redis();
+    let url = server.fresh_url();
+    let database = database(&url);
+    let mut keys = Vec::new();
+    for round in 0..30 {
+        let connection = connect(&url).await;
+        declare(&connection, "q").await;
+        let name = format!("box.{round}");
+        let transient = Queue {
+            auto_delete: true,
+            exclusive: round % 2 == 0,
+            expires: Some(Duration::from_secs(60)),
+            ..Queue::new(&name)
+        };
+        connection.declare(&Topology::task_queue(transient)).await.unwrap();
+        let (session, mut inbox) = consume(&connection, Prefetch::Session(5), &["q", &name]).await;
+        send(&connection, "q", round).await;
+        send(&connection, &name, round).await;
+        next(&mut inbox).await;
+        let second = next(&mut inbox).await;
+        session.settle(&[Settlement::AckThrough(second.tag)]).await.unwrap();
+        connection.close().await;
+        // The exchange's name stays, as in AMQP.
+        ask(server, database, &["HDEL", "celeriac.exchanges", &name]);
+        keys.push(ask(server, database, &["DBSIZE"]));
+    }
+    assert_eq!(keys.first(), keys.last(), "{}", ask(server, database, &["KEYS", "*"]));
+    assert_eq!(ask(server, database, &["HKEYS", "celeriac.queues"]), "q");
+}
