@@ -50,7 +50,8 @@ impl RabbitMq {
         Self::launch(None, true)
     }
 
-    /// Like [`start`](Self::start), with a TLS listener beside the plain one.
+    /// Like [`start`](Self::start), with a TLS listener beside the plain one. Who shows a certificate of its authority
+    /// there may log in by it (`EXTERNAL`) as the user that it names.
     pub fn start_with_tls() -> Self {
         Self::launch(Some((free_port(), Tls::generate())), false)
     }
@@ -168,7 +169,8 @@ impl RabbitMq {
         });
         let dir = TempDir::new();
         let plugin = if counted { "rabbitmq_prometheus" } else { "rabbitmq_management" };
-        dir.write("plugins", format!("[{plugin}]."));
+        let login = if tls.is_some() { ",rabbitmq_auth_mechanism_ssl" } else { "" };
+        dir.write("plugins", format!("[{plugin}{login}]."));
         dir.write("rabbitmq.conf", configuration(management, counted, tls.as_ref()));
         let command = command(port, epmd_port, &dir);
         let server = Mutex::new(Process::start(&command));
@@ -242,7 +244,9 @@ fn configuration(management: u16, counted: bool, tls: Option<&(u16, Tls)>) -> St
     if let Some((port, tls)) = tls {
         text += &format!(
             "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
-             ssl_options.keyfile = {}\nssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n",
+             ssl_options.keyfile = {}\nssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = false\n\
+             ssl_cert_login_from = common_name\nauth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = AMQPLAIN\n\
+             auth_mechanisms.3 = EXTERNAL\n",
             tls.authority().display(),
             tls.certificate().display(),
             tls.key().display()

@@ -7,7 +7,7 @@ use celeriac_testkit::RabbitMq;
 use crate::{blocking, transport};
 
 #[tokio::test]
-async fn only_a_known_authority_is_trusted() {
+async fn only_a_known_authority_is_trusted_and_a_certificate_logs_in() {
     let server = blocking(RabbitMq::start_with_tls).await;
     let (url, tls) = server.tls().unwrap();
     let known = format!("{url}?cacertfile={}", tls.authority().display());
@@ -19,6 +19,15 @@ async fn only_a_known_authority_is_trusted() {
 
     let unknown = transport(&url).connect().await.err().unwrap();
     assert!(matches!(unknown, Error::Connect { .. }), "{unknown:?}");
+    let by_certificate = |url: &str| format!("{}&auth_mechanism=external", url.replace("guest:guest@", ""));
+    let nobody = transport(&by_certificate(&known)).connect().await.err().unwrap();
+    assert!(matches!(nobody, Error::Connect { .. }), "there is no certificate: {nobody:?}");
+    let (certificate, key) = tls.client("guest");
+    let certified = format!("{known}&certfile={}&keyfile={}", certificate.display(), key.display());
+    let certified = transport(&by_certificate(&certified)).connect().await.unwrap();
+    assert_eq!(certified.queue_len("q").await.unwrap(), 1);
+    certified.close().await;
+
     let unverified = transport(&format!("{url}?verify=verify_none")).connect().await.unwrap();
     assert_eq!(unverified.queue_len("q").await.unwrap(), 1);
     unverified.close().await;

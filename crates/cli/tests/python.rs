@@ -1,6 +1,7 @@
 //! `celeriac -A APP ...`: Python apps.
 
 mod daemon;
+mod external;
 mod log;
 mod queues;
 mod signals;
