@@ -1,4 +1,6 @@
-use celeriac_testkit::Signal;
+use celeriac::State;
+use celeriac_testkit::{Process, Signal, eventually};
+use serde_json::{Value, json};
 
 use crate::hello::{DEADLINE, Hello, end};
 
@@ -53,9 +55,9 @@ fn quiet_and_level_leave_out() {
     let hello = Hello::new();
     let log = hello.dir.path().join("w1-box.log");
     let mut command = hello.command(&["-q", "worker", "-l", "error", "-n", "w1@box", "-f", "%n-%h.log"]);
-    let worker = celeriac_testkit::Process::start(command.arg("task_track_started=1"));
+    let worker = Process::start(command.arg("task_track_started=1"));
     let id = hello.call("tasks.fail", r#"["it broke"]"#);
-    hello.wait_for(&id, &celeriac::State::Failure);
+    hello.wait_for(&id, &State::Failure);
     assert_eq!(end(&worker, &[Signal::QUIT]), Some(0));
     let written = std::fs::read_to_string(log).unwrap();
     assert!(written.contains("ERROR/MainProcess] Task tasks.fail"), "{written}");
@@ -74,6 +76,33 @@ fn queues_are_chosen_and_purged_at_the_start() {
     assert_eq!(end(&worker, &[Signal::TERM]), Some(0));
     let log = worker.stderr();
     assert!(!log.contains(&old) && !log.contains(&other), "{log}");
+}
+
+#[test]
+fn as_many_run_at_once_as_there_is_to_do() {
+    let hello = Hello::new();
+    let args = ["worker", "-l", "info", "-n", "w1@box", "--autoscale", "1,3", "task_track_started=1"];
+    let worker = Process::start(hello.command(&args).env("AUTOSCALE_KEEPALIVE", "0.5"));
+    worker.wait_for_line(" ready.", DEADLINE);
+    assert!(worker.stdout().contains(".> concurrency: {min=1, max=3} (tokio)\n"), "{}", worker.log());
+    let current = || {
+        let told = hello.ok(&["inspect", "stats", "-t", "20", "-d", "w1@box", "--json"]);
+        let stats: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+        stats["w1@box"]["autoscaler"].clone()
+    };
+    assert_eq!(current(), json!({"max": 3, "min": 1, "current": 1, "qty": 0}));
+    let ids = [(); 4].map(|()| hello.call("tasks.sleep", "[600]"));
+    for id in &ids[..3] {
+        hello.wait_for(id, &State::Started);
+    }
+    assert_eq!(current(), json!({"max": 3, "min": 1, "current": 3, "qty": 4}), "the fourth waits");
+    worker.wait_for_line("Scaling up ", DEADLINE);
+    for id in &ids {
+        hello.ok(&["control", "terminate", "SIGTERM", id, "-t", "20", "-d", "w1@box"]);
+    }
+    worker.wait_for_line("Scaling down 2 processes.", DEADLINE);
+    eventually(DEADLINE, "the smallest size", || (current()["current"] == 1).then_some(()));
+    assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
 }
 
 #[test]

@@ -16,6 +16,7 @@ Environment:
   CELERY_RESULT_BACKEND  the result backend, unless --result-backend names one
   CELERY_WORKER_REVOKES_MAX, CELERY_WORKER_REVOKE_EXPIRES
                          how many revokes a worker remembers, and for how many seconds
+  AUTOSCALE_KEEPALIVE    for how many seconds a worker that has grown stays so, 30 by default
   CELERIAC_<SETTING>     any setting, for example CELERIAC_WORKER_CONCURRENCY=4; those of celeriac's own
                          have the prefix once: CELERIAC_GOSSIP=classic
   NO_COLOR               no colours, as -C";
@@ -193,7 +194,8 @@ pub(super) struct Features {
     /// Seconds between heartbeats, 2 by default.
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
     pub heartbeat_interval: Option<std::time::Duration>,
-    #[arg(long, hide = true, value_parser = values::autoscale)]
+    /// How many tasks run at once at most and at least: as many as there are to do.
+    #[arg(long, value_name = "MAX,MIN", value_parser = values::autoscale)]
     pub autoscale: Option<values::Autoscale>,
     #[arg(short = 'B', long, hide = true)]
     pub beat: bool,

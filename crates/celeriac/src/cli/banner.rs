@@ -19,6 +19,7 @@ const ART: [&str; 12] = [
 ];
 
 /// The facts of a start, ready to show.
+#[derive(Clone)]
 pub(super) struct Banner<'a> {
     pub hostname: &'a str,
     pub app: &'a str,
@@ -27,6 +28,8 @@ pub(super) struct Banner<'a> {
     /// Without its password.
     pub results: String,
     pub concurrency: usize,
+    /// The most and the fewest.
+    pub autoscale: Option<(usize, usize)>,
     pub task_events: bool,
     pub queues: Vec<Queue>,
     /// Empty where they are not to be shown.
@@ -40,6 +43,10 @@ impl Banner<'_> {
             let (dot, name) = (if index == 0 { "" } else { "\n" }, &queue.name);
             format!("{dot}.> {name:<16} exchange={name}(direct) key={name}")
         });
+        let concurrency = match self.autoscale {
+            Some((max, min)) => format!("{{min={min}, max={max}}}"),
+            None => self.concurrency.to_string(),
+        };
         let facts = format!(
             "{} v{}\n\n{} {}\n\n[config]\n.> app:         {}\n.> transport:   {}\n.> results:     {}\n\
              .> concurrency: {} (tokio)\n.> task events: {}\n\n[queues]\n{}\n",
@@ -50,7 +57,7 @@ impl Banner<'_> {
             self.app,
             self.transport,
             self.results,
-            self.concurrency,
+            concurrency,
             if self.task_events { "ON" } else { "OFF (enable -E to monitor tasks in this worker)" },
             queues.collect::<String>(),
         );
@@ -94,10 +101,13 @@ mod tests {
             transport: "amqp://guest:**@localhost:5672//".to_owned(),
             results: "redis://localhost/".to_owned(),
             concurrency: 8,
+            autoscale: None,
             task_events: false,
             queues: vec![Queue::new("celery"), Queue::new("hipri")],
             tasks: vec!["tasks.add", "tasks.noop"],
         };
+        let scaled = Banner { autoscale: Some((10, 3)), ..banner.clone() };
+        assert!(scaled.text().contains("> concurrency: {min=3, max=10} (tokio)\n"), "{}", scaled.text());
         let text = banner.text();
         let facts: Vec<_> = text.lines().map(|line| line.chars().skip(17).collect::<String>()).collect();
         assert_eq!(facts[1], format!("w1@box v{}", env!("CARGO_PKG_VERSION")));

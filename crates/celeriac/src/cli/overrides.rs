@@ -4,9 +4,11 @@ use std::env;
 use std::str::FromStr;
 use std::time::Duration;
 
+use celeriac_worker::Autoscale;
+
 use super::args::{Global, Worker};
 use super::error::Error;
-use super::{node, settings};
+use super::{node, settings, values};
 use crate::{Config, GossipMode, Settings};
 
 /// The longest interval of heartbeats that watchers believe.
@@ -56,8 +58,7 @@ pub(super) fn worker(config: &mut Config, options: &Worker) -> Result<(), Error>
         })?;
     }
     // Zero is the default, as in Celery.
-    let concurrency = options.features.autoscale.map(|bounds| bounds.max).or(options.pool.concurrency);
-    if let Some(concurrency) = concurrency.filter(|concurrency| *concurrency > 0) {
+    if let Some(concurrency) = options.pool.concurrency.filter(|concurrency| *concurrency > 0) {
         config.worker_concurrency = Some(concurrency);
     }
     if let Some(multiplier) = options.node.prefetch_multiplier.filter(|multiplier| *multiplier > 0) {
@@ -103,6 +104,11 @@ pub(super) fn node(mut settings: Settings, options: &Worker) -> Result<Settings,
     let statedb = statedb.map(|name| node::file_name(name, &settings.hostname)).transpose();
     settings.statedb = statedb.map_err(Error::Usage)?.map(Into::into);
     revokes(&mut settings)?;
+    // None at most is no bound at all, as in Celery.
+    if let Some(values::Autoscale { max, min }) = options.features.autoscale.filter(|bounds| bounds.max > 0) {
+        settings.concurrency = min.max(1);
+        settings.autoscale = Some(Autoscale { max, min, keepalive: autoscale_keepalive()? });
+    }
     if let Some(queues) = &options.queue.queues {
         settings.consume_from.clone_from(&queues.0);
     }

@@ -28,9 +28,6 @@ pub(super) fn notes(options: &Worker) -> Vec<String> {
             "-P {pool}: native tasks have one pool: async tasks on tokio, blocking tasks on threads"
         ));
     }
-    if let Some(autoscale) = options.features.autoscale {
-        notes.push(format!("--autoscale is not built yet: concurrency is {}", autoscale.max));
-    }
     let given = [
         (options.node.disable_prefetch, "--disable-prefetch: the prefetch multiplier is 1 instead"),
         (

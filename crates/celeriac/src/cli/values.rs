@@ -26,6 +26,7 @@ pub(super) struct Array(pub Vec<Value>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Autoscale {
     pub max: usize,
+    pub min: usize,
 }
 
 /// The modes of `--gossip`.
@@ -96,8 +97,8 @@ pub(super) fn strtobool(text: &str) -> Result<bool, String> {
 pub(super) fn autoscale(text: &str) -> Result<Autoscale, String> {
     let bounds: Result<Vec<usize>, _> = text.split(',').map(|bound| bound.trim().parse()).collect();
     match bounds.as_deref() {
-        Ok([one]) => Ok(Autoscale { max: *one }),
-        Ok([one, other]) => Ok(Autoscale { max: *one.max(other) }),
+        Ok([one]) => Ok(Autoscale { max: *one, min: 0 }),
+        Ok([one, other]) => Ok(Autoscale { max: *one.max(other), min: *one.min(other) }),
         _ => Err("expected one or two whole numbers with a comma".to_owned()),
     }
 }
@@ -148,8 +149,9 @@ mod tests {
 
     #[test]
     fn autoscale_takes_its_bounds_in_any_order() {
-        assert_eq!(autoscale("3,10"), Ok(Autoscale { max: 10 }));
-        assert_eq!(autoscale("4"), Ok(Autoscale { max: 4 }));
+        assert_eq!(autoscale("3,10"), Ok(Autoscale { max: 10, min: 3 }));
+        assert_eq!(autoscale("10,3"), autoscale("3,10"));
+        assert_eq!(autoscale("4"), Ok(Autoscale { max: 4, min: 0 }));
         assert!(autoscale("1,2,3").is_err());
     }
 

@@ -42,7 +42,7 @@ pub(super) fn run(
     start_log(options.node.loglevel, Format::default(), file(&options.daemon.logfile)?, colours)?;
 
     let console = Console::new(global.no_color, global.quiet);
-    let runtime = runtime::worker(settings.concurrency)?;
+    let runtime = runtime::worker(settings.autoscale.map_or(settings.concurrency, |bounds| bounds.max))?;
     let ending = runtime.block_on(serve(&app, settings, &options, console));
     // A blocking task that runs on cannot be waited for.
     runtime.shutdown_background();
@@ -96,6 +96,7 @@ fn show_banner(app: &App, settings: &Settings, level: Level, console: Console) {
         transport: app.transport().display_url(),
         results: app.result_store().display_url(),
         concurrency: settings.concurrency,
+        autoscale: settings.autoscale.map(|bounds| (bounds.max, bounds.min)),
         task_events: settings.task_events,
         queues: settings.consumed().iter().map(|name| settings.queues.queue(Some(name)).queue).collect(),
         tasks: if level <= Level::Info { app.registry().names() } else { Vec::new() },
