@@ -26,6 +26,8 @@ use super::ready::{Ready, kind, notes};
 use super::user::become_user;
 use super::{detach, failover, options};
 
+/// How long the app's receivers of signals may take when the worker has ended.
+const LAST: Duration = Duration::from_secs(10);
 /// How long the last lines may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -151,12 +153,19 @@ async fn settled(relayed: Option<&Relayed>) {
     }
 }
 
-/// Celery's worker does not say that a cold shutdown is over (`celery/worker/worker.py`).
+/// Celery's worker does not say that a cold shutdown is over (`celery/worker/worker.py`). It hangs with a receiver that
+/// does; ours ends.
 async fn tell_end(told: &AppSignals, ended: &Result<(), WorkerError>, shutdown: &ShutdownHandle) {
-    if ended.is_err() || shutdown.current() == Shutdown::Warm {
-        told.shut_down().await;
+    let tell = async {
+        if ended.is_err() || shutdown.current() == Shutdown::Warm {
+            told.shut_down().await;
+        }
+        told.settled().await;
+    };
+    if tokio::time::timeout(LAST, tell).await.is_err() {
+        let seconds = LAST.as_secs();
+        tracing::error!("Receivers of the app's signals do not end within {seconds} s: they are killed");
     }
-    told.settled().await;
 }
 
 fn pool_settings(report: &Report) -> Result<PoolSettings, Stop> {

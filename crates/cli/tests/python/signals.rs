@@ -93,6 +93,28 @@ fn a_cold_shutdown_is_told_before_and_not_after() {
 }
 
 #[test]
+fn a_receiver_that_hangs_does_not_keep_the_worker_from_its_end() {
+    let hangs = "
+import time
+from celery import signals
+
+@signals.worker_shutdown.connect
+def hang(**_):
+    time.sleep(3600)
+";
+    let folder = Folder::new(&format!("{APP}{hangs}"));
+    let vhost = Vhost::new(rabbitmq());
+    let worker = start(&folder, &vhost.url());
+    let started = descendants(worker.id());
+    assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
+    worker.wait_for_line("Receivers of the app's signals do not end within 10 s: they are killed", DEADLINE);
+    eventually(DEADLINE, "the end of all its processes", || {
+        let left = started.iter().any(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists());
+        (!left).then_some(())
+    });
+}
+
+#[test]
 fn without_receivers_there_is_no_service() {
     let folder = Folder::new(APP);
     let vhost = Vhost::new(rabbitmq());
