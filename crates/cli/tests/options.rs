@@ -104,7 +104,7 @@ fn every_option_of_celerys_worker_is_known() {
 #[test]
 fn urls_that_cannot_be_served_are_told_without_the_password() {
     let hello = Hello::new();
-    for url in ["redis://u:secret@host/0", "http://u:secret@host"] {
+    for url in ["sqs://u:secret@host", "http://u:secret@host"] {
         let ended = hello.run(&["-b", url, "call", "tasks.noop"]);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.stderr.contains("amqp://") && ended.stderr.contains("sqlite:"), "{}", ended.stderr);
