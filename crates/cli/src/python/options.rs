@@ -136,7 +136,7 @@ pub const GROUPS: &[Group] = &[
         opt(None, &["gid"], "gid", Text, App, "Become this group, when started by root."),
         opt(None, &["umask"], "umask", Text, App, "The umask of new files, octal when it starts with 0."),
         opt(None, &["executable", "python"], "executable", Text, Parent,
-            "The Python to run; else that of VIRTUAL_ENV, else python3."),
+            "The Python to run; else that beside this command, of VIRTUAL_ENV, or python3."),
     ] },
     Group { title: "celeriac's own", environment: Some("CELERIAC_"), options: &[
         opt(None, &["gossip"], "gossip", OneOf(&["watch", "classic", "stream"]), Parent, "How to listen to other workers."),
