@@ -7,6 +7,7 @@ mod cluster;
 mod extending;
 mod hosted;
 mod python;
+mod redis;
 mod servers;
 mod tasks;
 mod ui;

@@ -1,0 +1,90 @@
+//! Mingle, gossip, events and remote control by Redis's publish/subscribe.
+
+use celeriac_testkit::{Signal, eventually};
+use serde_json::Value;
+
+use super::{DEADLINE, Site};
+
+/// Python's worker and two of ours know each other, whoever comes first, and learn revokes.
+#[test]
+fn they_know_each_other() {
+    let site = Site::new();
+    let py = site.theirs("py", &[]);
+    site.python("app.control.revoke('r1', reply=True, timeout=5, limit=1)");
+    let one = site.ours("one", &[]);
+    assert!(one.log().contains("mingle: sync with 1 nodes"), "{}", one.log());
+    one.wait_for_line("py@test joined the party", DEADLINE);
+    py.process().wait_for_line("one@test joined the party", DEADLINE);
+    one.wait_for_line("leading (term 1)", DEADLINE);
+    let two = site.ours("two", &[]);
+    two.wait_for_line("following one@test", DEADLINE);
+    two.wait_for_line("py@test joined the party", DEADLINE);
+    one.wait_for_line("two@test joined the party", DEADLINE);
+    let revoked = site.python("print(json.dumps(app.control.inspect(timeout=20, limit=3).revoked()))");
+    let revoked: Value = serde_json::from_str(&revoked).unwrap();
+    for node in ["py@test", "one@test", "two@test"] {
+        assert_eq!(revoked[node][0], "r1", "{revoked}");
+    }
+    // The lead dies without a word: all miss it, and the next one leads.
+    one.signal(Signal::KILL);
+    two.wait_for_line("leading (term 2)", DEADLINE);
+    py.process().wait_for_line("missed heartbeat from one@test", DEADLINE);
+    py.stop();
+    two.wait_for_line("py@test left", DEADLINE);
+    two.signal(Signal::TERM);
+    assert_eq!(two.wait(DEADLINE).code(), Some(0), "{}", two.log());
+    // What the dead one left goes with the next that looks; what is declared stays.
+    let three = site.ours("three", &[]);
+    eventually(DEADLINE, "only one is there", || {
+        (site.redis(&["ZCARD", "celeriac.owners"]) == "1").then_some(())
+    });
+    three.signal(Signal::TERM);
+    assert_eq!(three.wait(DEADLINE).code(), Some(0), "{}", three.log());
+    let mut left: Vec<_> = site.redis(&["KEYS", "*"]).lines().map(str::to_owned).collect();
+    left.retain(|key| !key.starts_with("_kombu.binding") && key != "celeriac.swept");
+    left.sort();
+    assert_eq!(left, ["celeriac.bound.celery", "celeriac.exchanges", "celeriac.queues"]);
+    assert_eq!(site.redis(&["HKEYS", "celeriac.queues"]), "celery");
+}
+
+/// Celery's monitors see our events, by the fanout exchange that Celery has on Redis.
+#[test]
+fn events_reach_celery() {
+    let site = Site::new();
+    let worker = site.ours("rs", &["-E"]);
+    let script = r#"
+import threading
+seen = []
+def heard(event):
+    seen.append(event['type'])
+    if event['type'] == 'task-succeeded':
+        raise KeyboardInterrupt
+with app.connection_for_read() as connection:
+    receiver = app.events.Receiver(connection, handlers={'*': heard})
+    sender = threading.Timer(1, lambda: app.send_task('tasks.add', (1, 2)))
+    sender.start()
+    try:
+        receiver.capture(limit=None, timeout=60, wakeup=True)
+    except KeyboardInterrupt:
+        pass
+    sender.join()
+print(sorted({kind for kind in seen if kind.startswith('task-')}))
+"#;
+    assert_eq!(site.python(script).trim(), "['task-received', 'task-started', 'task-succeeded']");
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
+}
+
+/// A worker has two sockets, with everything on.
+#[test]
+fn a_worker_has_two_sockets() {
+    let server = celeriac_testkit::Redis::start();
+    let site = Site { broker: server.url(0), results: "disabled://".to_owned() };
+    let worker = site.ours("rs", &["-E"]);
+    worker.wait_for_line("leading (term 1)", DEADLINE);
+    eventually(DEADLINE, "two sockets, and that of who asks", || {
+        (server.cli(&["CLIENT", "LIST"]).lines().count() == 3).then_some(())
+    });
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
+}

@@ -1,0 +1,90 @@
+//! Workers that are killed, a Redis that is: nothing is lost, and nothing runs twice that need not.
+
+use std::time::{Duration, Instant};
+
+use celeriac_testkit::{Redis, Signal, eventually};
+
+use super::{DEADLINE, Site};
+
+/// What a killed worker held runs elsewhere within seconds, not after an hour.
+#[test]
+fn a_killed_worker_s_tasks_run_elsewhere() {
+    let site = Site::new();
+    let options = ["-c", "4", "task_acks_late=true"];
+    let victim = site.ours("victim", &options);
+    let ids = site.python("print(*[app.send_task('tasks.sleep', (2.5,)).id for _ in range(4)])");
+    eventually(DEADLINE, "all four run there", || {
+        (site.redis(&["HLEN", "unacked"]) == "4" && victim.log().matches(" received").count() == 4)
+            .then_some(())
+    });
+    let other = site.ours("other", &options);
+    let killed = Instant::now();
+    victim.signal(Signal::KILL);
+    victim.wait(DEADLINE);
+    let script =
+        format!("for id in '{}'.split():\n    assert app.AsyncResult(id).get(timeout=60) == 2.5", ids.trim());
+    site.python(&script);
+    // The bound that is promised, 10 s, and the tasks themselves.
+    assert!(killed.elapsed() < Duration::from_secs(16), "{:?}", killed.elapsed());
+    assert!(other.log().contains("is gone: 4 messages"), "{}", other.log());
+    eventually(DEADLINE, "nothing is held", || (site.redis(&["EXISTS", "unacked"]) == "0").then_some(()));
+}
+
+/// An ETA and a task that take longer than the visibility timeout, beside a Python worker that sweeps by it.
+#[test]
+fn longer_than_the_visibility_timeout_runs_once() {
+    let site = Site::new();
+    let broker = format!("{}?visibility_timeout=1", site.broker);
+    let ours = Site { broker, results: site.results.clone() };
+    let worker = ours.ours("rs", &["-c", "4", "task_acks_late=true", "-Q", "celery"]);
+    let script = "
+from kombu import Connection
+import os, time
+eta = app.send_task('tasks.echo', ('eta',), countdown=4)
+long = app.send_task('tasks.sleep', (4,))
+with Connection(os.environ['BROKER'], transport_options={'visibility_timeout': 1}) as connection:
+    channel = connection.default_channel
+    until = time.time() + 5
+    while time.time() < until:
+        channel.qos.restore_visible(interval=1)
+        time.sleep(.1)
+print(eta.get(timeout=60), long.get(timeout=60))
+";
+    assert_eq!(site.python(script).trim(), "eta 4.0");
+    let log = worker.log();
+    assert_eq!(log.matches(" received").count(), 2, "{log}");
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
+}
+
+/// Redis is stopped, then killed, under load; it has its data on disk.
+#[test]
+fn a_redis_that_restarts_loses_nothing() {
+    let server = Redis::start();
+    server.cli(&["CONFIG", "SET", "appendfsync", "always"]);
+    let site = Site { broker: server.url(0), results: celeriac_testkit::redis().fresh_url() };
+    let worker = site.ours("rs", &["-c", "2", "task_acks_late=true"]);
+    let ids = site.python("print(*[app.send_task('tasks.sleep', (.01,)).id for _ in range(600)])");
+    for times in 1..=2 {
+        let done = worker.log().matches("succeeded").count();
+        eventually(DEADLINE, "it works", || (worker.log().matches("succeeded").count() > done).then_some(()));
+        if times == 1 {
+            server.stop();
+        } else {
+            server.kill();
+        }
+        eventually(DEADLINE, "the loss", || {
+            (worker.log().matches("Connection to broker lost").count() == times).then_some(())
+        });
+        server.restart();
+        eventually(DEADLINE, "consuming again", || {
+            (worker.log().matches(" ready.").count() == times + 1).then_some(())
+        });
+    }
+    let script =
+        format!("for id in '{}'.split():\n    assert app.AsyncResult(id).get(timeout=60) == .01", ids.trim());
+    site.python(&script);
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
+    assert_eq!(server.cli(&["EXISTS", "unacked", "unacked_index", "celery"]).trim(), "0");
+}
