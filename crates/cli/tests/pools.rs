@@ -224,10 +224,12 @@ fn a_loss_of_the_connection_cancels_what_is_acknowledged_late_when_the_app_wants
 fn green_threads_are_refused_with_a_word_of_what_there_is() {
     let folder = Folder::new(APP);
     for pool in ["gevent", "eventlet"] {
-        let mut command = folder.command(&["-A", "proj", "worker", "-P", pool]);
+        // Without its pool there is nothing to go on with.
+        let mut command = folder.command(&["-A", "proj", "worker", "-P", pool, "--ignore-unsupported"]);
         let out = command.env("BROKER", "memory://").output().unwrap();
         let told = String::from_utf8_lossy(&out.stderr);
         let word = format!("pool {pool}: there are asyncio, prefork, solo, spawn, threads");
         assert!(out.status.code() == Some(1) && told.contains(&word), "{told}");
+        assert!(told.contains("Error: choose another pool"), "{told}");
     }
 }

@@ -100,7 +100,7 @@ pub const GROUPS: &[Group] = &[
         opt(Some('O'), &["optimization"], "optimization", OneOf(&["default", "fair"]), App,
             "Accepted: a task always goes to a process that is free."),
         opt(None, &["prefetch-multiplier"], "prefetch_multiplier", Whole, App, "Deliveries held for each task that may run."),
-        opt(None, &["disable-prefetch"], "disable_prefetch", Flag, App, "As in Celery, for Redis only."),
+        opt(None, &["disable-prefetch"], "disable_prefetch", Flag, App, "Accepted: Celery has it for Redis; --prefetch-multiplier 1 comes closest here."),
     ] },
     Group { title: "Pool Options", environment: WORKER, options: &[
         opt(Some('c'), &["concurrency"], "concurrency", Whole, App, "How many tasks run at once; the number of CPUs by default."),
@@ -139,7 +139,7 @@ pub const GROUPS: &[Group] = &[
             "The Python to run; else that beside this command, of VIRTUAL_ENV, or python3."),
     ] },
     Group { title: "celeriac's own", environment: Some("CELERIAC_"), options: &[
-        opt(None, &["gossip"], "gossip", OneOf(&["watch", "classic", "stream"]), Parent, "How to listen to other workers."),
+        opt(None, &["gossip"], "gossip", OneOf(&["watch", "classic", "stream"]), Parent, "How to listen to other workers: watch (the default), classic or stream."),
         opt(None, &["ignore-unsupported"], "ignore_unsupported", Flag, Parent,
             "Start even if the app has what does not run here."),
     ] },

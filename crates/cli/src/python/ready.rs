@@ -32,6 +32,9 @@ impl Ready {
             for what in &report.unsupported {
                 eprintln!("celeriac: this does not run here: {what}");
             }
+            if kind(report).is_none() {
+                return Err(Stop::Other(anyhow!("choose another pool, or run the app with `celery worker`")));
+            }
             if !given.flag("ignore_unsupported") {
                 return Err(Stop::Other(anyhow!(
                     "run the app with `celery worker`, or leave it out by --ignore-unsupported"
