@@ -74,3 +74,22 @@ async fn prefixes_keep_apart() {
         assert!(keys.contains(key), "{keys}");
     }
 }
+
+/// A message in any list wakes who waits: with a second for each this would not end in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_step_wakes() {
+    let url = celeriac_testkit::redis().fresh_url();
+    let (one, other) = (connect(&url).await, connect(&url).await);
+    declare(&one, "q").await;
+    let (session, mut inbox) = consume(&one, Prefetch::Session(1), &["q"]).await;
+    let rounds = async {
+        for number in 0..400 {
+            let priority = Some([9, 0, 6, 9][number % 4]);
+            other.publish(&Address::queue("q"), message(number, priority)).await.unwrap();
+            let delivery = next(&mut inbox).await;
+            assert_eq!(body(&delivery), number.to_string());
+            session.settle(&[Settlement::Ack(delivery.tag)]).await.unwrap();
+        }
+    };
+    tokio::time::timeout(DEADLINE, rounds).await.expect("it took too long");
+}
