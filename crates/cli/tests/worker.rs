@@ -100,7 +100,7 @@ fn as_many_run_at_once_as_there_is_to_do() {
     for id in &ids {
         hello.ok(&["control", "terminate", "SIGTERM", id, "-t", "20", "-d", "w1@box"]);
     }
-    worker.wait_for_line("Scaling down 2 processes.", DEADLINE);
+    worker.wait_for_line("Scaling down ", DEADLINE);
     eventually(DEADLINE, "the smallest size", || (current()["current"] == 1).then_some(()));
     assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
 }
