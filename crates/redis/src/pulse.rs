@@ -121,9 +121,11 @@ async fn tags_of(hub: &Hub, owner: &str) -> Result<Vec<String>, Error> {
     Ok(tags)
 }
 
-/// Gives back what nobody has renewed for the visibility timeout, as kombu does (`QoS.restore_visible`).
+/// Holds up our own bindings, and gives back what nobody has renewed for the visibility timeout, as kombu does
+/// (`Channel.maybe_refresh_binding_expiry`, `QoS.restore_visible`).
 async fn sweep(hub: &Arc<Hub>) -> Result<(), Error> {
-    let options = &hub.keys.options;
+    let (options, link) = (&hub.keys.options, &hub.link);
+    link.call(&link.scripts.refresh, &[], |call| call.arg(&hub.owner)).await?;
     // One look for all of us; its key goes by itself.
     let turn = Lock::take(hub, hub.keys.own("swept"), SWEEP).await?;
     if turn.is_none() {
@@ -131,7 +133,6 @@ async fn sweep(hub: &Arc<Hub>) -> Result<(), Error> {
     }
     let mutex = hub.keys.prefixed(&options.unacked_mutex_key);
     let Some(lock) = Lock::take(hub, mutex, options.unacked_mutex_expire).await? else { return Ok(()) };
-    let link = &hub.link;
     let call = link.call(&link.scripts.overdue, &[], |call| {
         call.arg(options.visibility_timeout.as_secs_f64())
             .arg(options.unacked_restore_limit.unwrap_or(BATCH * 10))

@@ -118,3 +118,23 @@ async fn nothing_is_left() {
     assert_eq!(keys.first(), keys.last(), "{}", ask(server, database, &["KEYS", "*"]));
     assert_eq!(ask(server, database, &["HKEYS", "celeriac.queues"]), "q");
 }
+
+/// The bindings of a queue that expires have a deadline, which is put off for as long as somebody consumes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bindings_outlive_their_deadline() {
+    let server = celeriac_testkit::redis();
+    let url = server.fresh_url();
+    let database = database(&url);
+    let connection = connect(&url).await;
+    let queue = Queue { expires: Some(Duration::from_secs(60)), ..Queue::new("q") };
+    connection.declare(&Topology::task_queue(queue)).await.unwrap();
+    let (_session, mut inbox) = consume(&connection, Prefetch::Session(5), &["q"]).await;
+    assert_eq!(ask(server, database, &["EXISTS", "_kombu.binding_permanent.q"]), "0");
+    // Nearly over, and the table gone, as after a sweep.
+    ask(server, database, &["ZADD", "_kombu.binding_deadlines", "1", "q"]);
+    ask(server, database, &["DEL", "_kombu.binding.q"]);
+    until(server, database, &["EXISTS", "_kombu.binding.q"], "1").await;
+    assert_eq!(ask(server, database, &["ZCOUNT", "_kombu.binding_deadlines", "-inf", "1000"]), "0");
+    send(&connection, "q", "m").await;
+    assert_eq!(body(&next(&mut inbox).await), "m");
+}

@@ -55,6 +55,22 @@ local function exists(queue)
     return false
 end
 
+-- A queue that expires holds up the bindings of its exchange for an hour at least, as kombu has it.
+local function bind(queue, exchange, member)
+    local row = queue_row(queue)
+    redis.call('SADD', BINDING .. exchange, member)
+    redis.call('SADD', BOUND .. queue, exchange .. SEP .. member)
+    if row and row.expires then
+        local deadline = millis() + math.max(2 * row.expires, 3600000)
+        local score = redis.call('ZSCORE', DEADLINES, exchange)
+        if not score or tonumber(score) < deadline then
+            redis.call('ZADD', DEADLINES, deadline, exchange)
+        end
+    else
+        redis.call('SADD', PERMANENT .. exchange, member)
+    end
+end
+
 local function delete_queue(queue)
     for _, bound in ipairs(redis.call('SMEMBERS', BOUND .. queue)) do
         local at = bound:find(SEP, 1, true)

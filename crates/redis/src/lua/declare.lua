@@ -50,23 +50,6 @@ for _, thing in ipairs(things) do
     end
 end
 
--- A queue that expires holds up the bindings of its exchange for an hour at least, as kombu has it.
-local function bind(queue, exchange, key, pattern)
-    local member = key .. SEP .. pattern .. SEP .. queue
-    local row = queue_row(queue)
-    redis.call('SADD', BINDING .. exchange, member)
-    redis.call('SADD', BOUND .. queue, exchange .. SEP .. member)
-    if row and row.expires then
-        local deadline = millis() + math.max(2 * row.expires, 3600000)
-        local score = redis.call('ZSCORE', DEADLINES, exchange)
-        if not score or tonumber(score) < deadline then
-            redis.call('ZADD', DEADLINES, deadline, exchange)
-        end
-    else
-        redis.call('SADD', PERMANENT .. exchange, member)
-    end
-end
-
 for _, thing in ipairs(things) do
     local letter, name = thing[1], thing[2]
     if letter == 'x' then
@@ -84,7 +67,7 @@ for _, thing in ipairs(things) do
             redis.call('SADD', OWNED .. me, name)
         end
     elseif kind_of(thing[3]) ~= 'fanout' then
-        bind(name, thing[3], thing[4], thing[5])
+        bind(name, thing[3], thing[4] .. SEP .. thing[5] .. SEP .. name)
     end
 end
 return { 'ok', unpack(added) }
