@@ -1,4 +1,4 @@
-//! The thread that serves every AMQP connection of the process.
+//! The runtime that serves every AMQP connection of the process: of a thread of its own, or the program's.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -9,10 +9,20 @@ use tokio::runtime::{Builder, Handle};
 
 /// Header tables are read by recursion, and one frame (128 KiB) may nest some 20,000 of them. Only the pages that
 /// are touched cost memory.
-const STACK: usize = 256 << 20;
+pub const STACK: usize = 256 << 20;
+
+static IO: OnceLock<Result<Handle, String>> = OnceLock::new();
+
+/// Has the current runtime serve all connections, unless something does already. It must not be held up by anything, and
+/// its thread needs a stack of [`STACK`] bytes. What was open when it ends is lost.
+///
+/// # Panics
+/// Outside a runtime.
+pub fn serve_here() {
+    let _ = IO.set(Ok(Handle::current()));
+}
 
 fn handle() -> Result<&'static Handle, Error> {
-    static IO: OnceLock<Result<Handle, String>> = OnceLock::new();
     IO.get_or_init(start).as_ref().map_err(|reason| Error::Lost(format!("no AMQP thread: {reason}")))
 }
 

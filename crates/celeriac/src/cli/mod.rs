@@ -75,6 +75,7 @@ pub mod parts {
     pub use super::overrides::{autoscale_keepalive, heartbeat, revokes};
     pub use super::pidfile::Pidfile;
     pub use super::process::{Signals, open_log, restart, say};
+    pub use super::runtime::on_one_thread;
     pub use super::signals::{Ended, Ending};
     pub use super::values::umask;
     pub use crate::control::purge;

@@ -1,5 +1,8 @@
 //! The async runtime, no larger than what it has to do.
 
+use std::future::Future;
+use std::{panic, thread};
+
 use tokio::runtime::{Builder, Runtime};
 
 use super::Error;
@@ -15,6 +18,31 @@ pub(super) fn worker(concurrency: usize) -> Result<Runtime, Error> {
     let blocking = concurrency.saturating_add(64).max(512);
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads).max_blocking_threads(blocking).enable_all().build().map_err(started)
+}
+
+/// Runs a worker whose tasks run in other processes: on one thread, its connections included, so that a message passes
+/// from socket to socket without waking another.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn on_one_thread<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> Result<T, Error> {
+    let run = || {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(started)?;
+        let done = runtime.block_on(async {
+            #[cfg(feature = "amqp")]
+            celeriac_amqp::serve_here();
+            work().await
+        });
+        runtime.shutdown_background();
+        Ok(done)
+    };
+    thread::scope(|scope| {
+        let named = thread::Builder::new().name("celeriac".to_owned());
+        #[cfg(feature = "amqp")]
+        let named = named.stack_size(celeriac_amqp::STACK);
+        let running = named.spawn_scoped(scope, run).map_err(started)?;
+        running.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+    })
 }
 
 /// For a single command.

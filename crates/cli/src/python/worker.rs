@@ -59,11 +59,7 @@ fn start(given: &Given, words: &[String]) -> Result<ExitCode, Stop> {
         env::set_current_dir(folder).map_err(|error| parts::Error::file(Path::new(folder), error))?;
     }
     // Python does the work; here are sockets and bookkeeping.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.context("cannot start the async runtime")?;
-    let ended = runtime.block_on(work(given, &python, words));
-    runtime.shutdown_background();
-    let ending = ended?;
+    let ending = parts::on_one_thread(|| work(given, &python, words))??;
     if ending.restart {
         parts::say("Restarting worker");
         // So that names in the command line mean what they meant.
