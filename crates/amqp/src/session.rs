@@ -155,8 +155,11 @@ impl Inner {
             self.cancel(tag).await?;
         }
         // The channel's own count would hold beside theirs, and quorum queues refuse a channel that has one.
-        if matches!(*current, Prefetch::Session(_)) {
-            self.qos(Prefetch::Unlimited).await?;
+        // Nor may the count of each consumer hold beside the channel's.
+        match *current {
+            Prefetch::Session(_) => self.qos(Prefetch::Unlimited).await?,
+            Prefetch::Queue(_) => self.qos(Prefetch::Queue(0)).await?,
+            Prefetch::Unlimited => {}
         }
         self.qos(prefetch).await?;
         *current = prefetch;

@@ -171,8 +171,9 @@ impl Acks {
     }
 }
 
+/// An eighth of the window, of a small one a half: each batch makes the broker deliver as many at once.
 fn batch(prefetch: usize) -> usize {
-    if prefetch == 0 { 128 } else { (prefetch / 8).clamp(1, 128) }
+    if prefetch == 0 { 128 } else { (prefetch / 8).max(prefetch.min(8) / 2).clamp(1, 128) }
 }
 
 /// The right to settle one delivery, once. Dropped without, the delivery goes back to its queue.

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use self::consume::{consume, forget, is_configured, needs_own_count};
+use self::consume::{consume, forget, have_own_counts, is_configured, needs_own_count};
 pub(crate) use self::unfit::tell_unregistered;
 use self::window::Window;
 use crate::acks::Acks;
@@ -72,7 +72,7 @@ impl Step for TasksStep {
         let (changing, changes) = mpsc::unbounded_channel();
         *lock(&consumer.intake) = Some(changing);
         let queues = lock(&consumer.queues).clone();
-        let window = Window { base: consumer.prefetch(), each_queue: queues.iter().any(needs_own_count) };
+        let window = Window { base: consumer.prefetch(), each_queue: have_own_counts(&queues) };
         let (session, inbox) = connection.open_session(window.with(0)).await?;
         let acks = Acks::new(window.base.into());
         for queue in &queues {
@@ -254,6 +254,9 @@ impl Intake {
         self.take_turns();
         self.window.base = self.consumer.prefetch();
         let mut room = self.waiting.len();
+        if self.window.each_queue && room > 0 && !lock(&self.consumer.queues).iter().any(needs_own_count) {
+            self.window.each_queue = false;
+        }
         if self.window.each_queue {
             room = room.next_multiple_of(STEP);
         }
@@ -300,8 +303,9 @@ impl Intake {
 
     /// Consumes a queue that remote control names; one that cannot be consumed is forgotten.
     async fn consume(&mut self, queue: &TaskQueue) -> Result<(), Error> {
-        if needs_own_count(queue) && !self.window.each_queue {
-            self.window.each_queue = true;
+        let each_queue = have_own_counts(&lock(&self.consumer.queues));
+        if each_queue != self.window.each_queue {
+            self.window.each_queue = each_queue;
             self.release_due().await?;
         }
         match consume(&*self.connection, &*self.session, queue).await {

@@ -78,3 +78,26 @@ pub async fn changed_later(fixture: &impl Fixture) {
     other.take(5).await;
     consumer.assert_idle();
 }
+
+/// What a queue had unsettled counts for the session, and no queue has a count of its own any more; and back.
+pub async fn of_a_queue_then_of_the_session(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    let [queue] = queues(fixture, &connection, ["q"]).await;
+    for number in 0..10 {
+        send(&connection, &queue, number).await;
+    }
+    let mut consumer = Consumer::new(&connection, Prefetch::Queue(2), &[&queue]).await;
+    consumer.take(2).await;
+    consumer.session.set_prefetch(Prefetch::Session(5)).await.unwrap();
+    consumer.take(3).await;
+    until_len(&connection, &queue, 5).await;
+    consumer.settle(&[Settlement::AckThrough(5)]).await;
+    consumer.take(5).await;
+    consumer.settle(&[Settlement::AckThrough(10)]).await;
+    consumer.session.set_prefetch(Prefetch::Queue(1)).await.unwrap();
+    for number in 10..12 {
+        send(&connection, &queue, number).await;
+    }
+    consumer.take(1).await;
+    until_len(&connection, &queue, 1).await;
+}

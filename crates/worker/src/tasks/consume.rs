@@ -20,6 +20,12 @@ pub(super) fn needs_own_count(queue: &TaskQueue) -> bool {
     queue.queue.kind != QueueKind::Classic
 }
 
+/// Whether each queue gets a count of its own. RabbitMQ takes much longer over a count for a session, which one queue
+/// alone does not need as long as the count stays what it is.
+pub(super) fn have_own_counts(queues: &[TaskQueue]) -> bool {
+    queues.len() == 1 || queues.iter().any(needs_own_count)
+}
+
 /// Whether the worker was started to consume a queue: without it, it makes no sense.
 pub(super) fn is_configured(consumer: &Consumer, queue: &TaskQueue) -> bool {
     consumer.settings.consumed().iter().any(|name| name == queue.name())
