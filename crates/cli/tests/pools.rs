@@ -223,9 +223,10 @@ fn a_loss_of_the_connection_cancels_what_is_acknowledged_late_when_the_app_wants
 #[test]
 fn green_threads_are_refused_with_a_word_of_what_there_is() {
     let folder = Folder::new(APP);
-    for pool in ["gevent", "eventlet"] {
-        // Without its pool there is nothing to go on with.
-        let mut command = folder.command(&["-A", "proj", "worker", "-P", pool, "--ignore-unsupported"]);
+    // Without its pool there is nothing to go on with.
+    let ways = [&[][..], &["--ignore-unsupported"]];
+    for (pool, way) in ["gevent", "eventlet"].into_iter().flat_map(|pool| ways.map(|way| (pool, way))) {
+        let mut command = folder.command(&[&["-A", "proj", "worker", "-P", pool], way].concat());
         let out = command.env("BROKER", "memory://").output().unwrap();
         let told = String::from_utf8_lossy(&out.stderr);
         let word = format!("pool {pool}: there are asyncio, prefork, solo, spawn, threads");

@@ -1,7 +1,7 @@
 //! What the sessions of a connection share.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub(crate) struct Hub {
     tracking: OnceCell<bool>,
     pulse: OnceCell<JoinHandle<()>>,
     last_session: AtomicU64,
+    /// A session has not given back all that it held.
+    owes: AtomicBool,
     closed: watch::Sender<Option<Error>>,
 }
 
@@ -88,6 +90,7 @@ impl Hub {
             tracking: OnceCell::new(),
             pulse: OnceCell::new(),
             last_session: AtomicU64::new(0),
+            owes: AtomicBool::new(false),
             closed: watch::Sender::new(None),
         });
         tokio::spawn(router::run(pushes, Arc::downgrade(&hub)));
@@ -176,11 +179,19 @@ impl Hub {
         while ended.recv().await.is_some() {}
         if self.pulse.initialized() {
             self.stop_pulse();
+            if self.owes.load(Ordering::Relaxed) {
+                return; // who is silent is buried, and what it held given back; who has left is not
+            }
             let leave = self.link.call(&self.link.scripts.leave, &[], |call| call.arg(&self.owner));
             if let Err(error) = leave.await {
                 tracing::debug!("could not take leave of Redis: others will notice: {error}");
             }
         }
+    }
+
+    /// A session ends without giving back what it holds.
+    pub fn owe(&self) {
+        self.owes.store(true, Ordering::Relaxed);
     }
 
     /// Notes that a queue is bound to a fanout exchange; whoever consumes it here hears it from now on.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use celeriac_broker::{Address, Prefetch, Settlement};
+use celeriac_broker::{Address, Binding, Exchange, ExchangeKind, Prefetch, Queue, Settlement, Topology};
 
 use crate::support::*;
 
@@ -92,4 +92,28 @@ async fn every_step_wakes() {
         }
     };
     tokio::time::timeout(DEADLINE, rounds).await.expect("it took too long");
+}
+
+/// Redis cuts off a socket that hears channels when it is owed 32 MB: large messages come a few at a time.
+#[tokio::test]
+async fn large_messages_come_one_after_the_other() {
+    let url = celeriac_testkit::redis().fresh_url();
+    let (one, other) = (connect(&url).await, connect(&url).await);
+    let news = Topology {
+        exchanges: vec![Exchange::new("news", ExchangeKind::Fanout)],
+        queues: vec![Queue { auto_delete: true, ..Queue::new("ear") }],
+        bindings: vec![Binding::new("ear", "news", "")],
+    };
+    declare(&one, "q").await;
+    one.declare(&news).await.unwrap();
+    let large = "x".repeat(3 << 19);
+    for number in 0..40 {
+        send(&other, "q", format!("{number} {large}")).await;
+    }
+    let (session, mut inbox) = consume(&one, Prefetch::Session(64), &["ear", "q"]).await;
+    for number in 0..40 {
+        let delivery = next(&mut inbox).await;
+        assert!(body(&delivery).starts_with(&format!("{number} ")) && !delivery.redelivered);
+        session.settle(&[Settlement::Ack(delivery.tag)]).await.unwrap();
+    }
 }

@@ -9,7 +9,7 @@ use super::{Kind, Site, assert_same, end};
 fn run(kind: Kind) -> Value {
     let site = Site::new("", "features");
     let first = site.worker(kind, &["-E", "-c", "4", "-n", "w1@test", "-Q", "celery,ranked"]);
-    let limits = ["--max-tasks-per-child", "2", "--soft-time-limit", "1", "--time-limit", "2"];
+    let limits = ["--max-tasks-per-child", "2", "--soft-time-limit", "1", "--time-limit", "2.5"];
     let words = [&["-E", "-c", "1", "-n", "w2@test", "-Q", "limited"][..], &limits].concat();
     let second = site.worker(kind, &words);
     let mut told = site.python(&["-m", "features.client"]);

@@ -45,7 +45,7 @@ pub const TABLE: &[Row] = &[
     row(Nobody, &["broker_connection_retry", "broker_channel_error_retry"],
         "a broker that is lost is always sought again, as long as `broker_connection_max_retries` allows; \
          the first is the default of `broker_connection_retry_on_startup`"),
-    row(Nobody, &["broker_heartbeat_checkrate"], "heartbeats are answered by a thread of their own"),
+    row(Nobody, &["broker_heartbeat_checkrate"], "heartbeats are answered as they come; tasks run in other processes"),
     row(Nobody, &["broker_failover_strategy"], "several URLs are tried in their order"),
     row(Celeriac, &["broker_login_method"], "PLAIN, AMQPLAIN and EXTERNAL"),
     row(Celeriac, &["broker_transport_options"], "on Redis, see redis.md; tasks publish by the app's own Celery, with all of them"),

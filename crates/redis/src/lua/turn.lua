@@ -4,7 +4,9 @@
 -- KEYS: the lists of each queue, those of one queue together. Redis tells who reads them here when they change, so the
 -- last thing that is done is to read each again.
 local prefix, number, room, evenly, ended = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
-local SLICE, MOST_BYTES = 32, 8388608
+-- What is answered at once: Redis cuts off a socket that listens to a channel as well when it is owed more than 8 MB for
+-- long, or 32 MB.
+local SLICE, MOST_BYTES = 32, 4194304
 
 local tags = {}
 for index = 1, ended do
@@ -49,9 +51,14 @@ local function take(index, step, count)
         if #found == 0 then
             return
         end
-        local group, leases, scores = { index, number }, {}, {}
+        local group, leases, scores, taken = { index, number }, {}, {}, 0
         for position = #found, 1, -1 do
             local payload, tag = found[position], prefix .. number
+            if bytes > 0 and bytes + #payload > MOST_BYTES then
+                bytes, count = MOST_BYTES, 0
+                break
+            end
+            taken = taken + 1
             group[#group + 1] = payload
             leases[#leases + 1] = tag
             leases[#leases + 1] = '[' .. payload .. ', "", ' .. queue.json .. ']'
@@ -60,14 +67,17 @@ local function take(index, step, count)
             bytes = bytes + #payload
             number = number + 1
         end
+        if taken == 0 then
+            return
+        end
         if not queue.free then
             redis.call('HSET', UNACKED, unpack(leases))
             redis.call('ZADD', INDEX, unpack(scores))
-            room = room - #found
+            room = room - taken
         end
-        redis.call('LTRIM', from, 0, -(#found + 1))
-        queue.room = queue.room - #found
-        count = count - #found
+        redis.call('LTRIM', from, 0, -(taken + 1))
+        queue.room = queue.room - taken
+        count = count - taken
         groups[#groups + 1] = group
     end
 end

@@ -94,6 +94,7 @@ impl Driver {
             End::Closed(reply, ended) => {
                 if let Err(error) = self.close().await {
                     tracing::debug!("a session could not give everything back: others will: {error}");
+                    self.hub.owe();
                 }
                 self.hub.exit(self.id);
                 // Before anybody learns that the session is closed, its inbox ends.
@@ -104,6 +105,7 @@ impl Driver {
                 }
             }
             End::Lost(error) => {
+                self.hub.owe();
                 self.hub.exit(self.id);
                 let _ = self.inbox.send(Event::Lost(error));
             }
@@ -116,10 +118,11 @@ impl Driver {
         let is_ready = self.look && !self.refused && self.has_room();
         tokio::select! {
             biased;
+            // First: whatever else there is to do, no lease may lapse.
+            () = sleep_until(self.next_renewal), if holds => self.renew().await.map_err(End::Lost)?,
             signal = self.signals.recv() => self.heed(signal)?,
             order = orders.recv() => self.obey(order).await?,
             () = std::future::ready(()), if is_ready => {}
-            () = sleep_until(self.next_renewal), if holds => self.renew().await.map_err(End::Lost)?,
             () = sleep_until(self.next_look), if consumes => {
                 (self.look, self.refused) = (true, false);
                 self.look_later();
@@ -201,7 +204,7 @@ impl Driver {
             self.leave(queue).await?;
             return Err(error);
         }
-        self.is_told = self.hub.is_live(queue) || self.hub.is_tracking().await;
+        self.is_told &= self.hub.is_live(queue) || self.hub.is_tracking().await;
         self.state.sources.push(Source { queue: queue.into(), no_ack: subscription.no_ack });
         self.list();
         self.look = true;
