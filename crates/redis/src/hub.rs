@@ -111,7 +111,7 @@ impl Hub {
     /// Shows a first sign of life, and goes on to.
     pub async fn live(&self) -> Result<(), Error> {
         let begin = || async {
-            pulse::beat(self).await?;
+            pulse::beat(self, true).await?;
             Ok(tokio::spawn(pulse::run(self.own.clone())))
         };
         self.pulse.get_or_try_init(begin).await.map(drop)

@@ -28,9 +28,14 @@ const BURIAL: Duration = Duration::from_secs(10);
 const BATCH: usize = 100;
 
 /// Shows a sign of life; returns who has shown none for long, and when they did last.
-pub(crate) async fn beat(hub: &Hub) -> Result<Vec<(String, String)>, Error> {
+pub(crate) async fn beat(hub: &Hub, is_first: bool) -> Result<Vec<(String, String)>, Error> {
     let link = &hub.link;
-    let answer = link.call(&link.scripts.pulse, &[], |call| call.arg(&hub.owner)).await?;
+    let call = link.call(&link.scripts.pulse, &[], |call| call.arg(&hub.owner).arg(u8::from(is_first)));
+    let answer = call.await?;
+    if answer == Value::Nil {
+        let reason = "nothing was heard of us for too long: what we held is given to others";
+        return Err(Error::Lost(reason.to_owned()));
+    }
     let silent: Vec<String> = redis::from_redis_value(answer).unwrap_or_default();
     let pairs = silent.chunks_exact(2).filter_map(|pair| match pair {
         [owner, seen] => Some((owner.clone(), seen.clone())),
@@ -50,10 +55,10 @@ pub(crate) async fn run(hub: Weak<Hub>) {
         ticks.tick().await;
         let Some(hub) = hub.upgrade() else { return };
         let turn = async {
-            let silent: HashMap<_, _> = beat(&hub).await?.into_iter().collect();
+            let silent: HashMap<_, _> = beat(&hub, false).await?.into_iter().collect();
             for (owner, seen) in &silent {
                 if suspects.get(owner) == Some(seen) {
-                    bury(&hub, owner).await?;
+                    bury(&hub, owner, seen).await?;
                 }
             }
             suspects = silent;
@@ -73,12 +78,17 @@ pub(crate) async fn run(hub: Weak<Hub>) {
     }
 }
 
-/// Gives back what a dead owner held, and takes away what goes with him.
-async fn bury(hub: &Arc<Hub>, owner: &str) -> Result<(), Error> {
+/// Gives back what a dead owner held, and takes away what goes with him. From then on he can show no sign of life: should
+/// he go on, he learns that he has lost what he held.
+async fn bury(hub: &Arc<Hub>, owner: &str, seen: &str) -> Result<(), Error> {
     let Some(lock) = Lock::take(hub, hub.keys.own("burial"), BURIAL).await? else { return Ok(()) };
+    let link = &hub.link;
+    let condemned = link.call(&link.scripts.condemn, &[], |call| call.arg(owner).arg(seen)).await?;
+    if condemned != Value::Int(1) {
+        return lock.give_up().await;
+    }
     let tags = tags_of(hub, owner).await?;
     let count = give_back(hub, tags, None).await?;
-    let link = &hub.link;
     link.call(&link.scripts.leave, &[], |call| call.arg(owner)).await?;
     if count > 0 {
         tracing::warn!("{owner} is gone: {count} messages that it held are back in their queues");

@@ -14,6 +14,7 @@ pub(crate) struct Lua {
 /// All of them, for the keys of one transport.
 #[derive(Debug)]
 pub(crate) struct Scripts {
+    pub condemn: Lua,
     pub declare: Lua,
     pub give_back: Lua,
     pub leave: Lua,
@@ -49,6 +50,7 @@ impl Scripts {
             false => script(code),
         };
         Scripts {
+            condemn: always(include_str!("lua/condemn.lua")),
             declare: script(include_str!("lua/declare.lua")),
             give_back: always(include_str!("lua/give_back.lua")),
             leave: always(include_str!("lua/leave.lua")),

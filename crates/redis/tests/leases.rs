@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use celeriac_broker::{Prefetch, Queue, Settlement, Topology};
+use celeriac_broker::{Event, Prefetch, Queue, Settlement, Topology};
+use celeriac_testkit::{Process, Signal};
 
 use crate::support::*;
 
@@ -137,4 +138,36 @@ async fn bindings_outlive_their_deadline() {
     assert_eq!(ask(server, database, &["ZCOUNT", "_kombu.binding_deadlines", "-inf", "1000"]), "0");
     send(&connection, "q", "m").await;
     assert_eq!(body(&next(&mut inbox).await), "m");
+}
+
+/// A process that stands still for long has lost what it held, and is told so when it goes on.
+#[tokio::test]
+async fn a_frozen_process_is_told_that_it_was_taken_for_dead() {
+    if let Some(url) = in_role() {
+        let connection = connect(&url).await;
+        let (_session, mut inbox) = consume(&connection, Prefetch::Session(3), &["q"]).await;
+        for _ in 0..3 {
+            next(&mut inbox).await;
+        }
+        println!("\nholding");
+        let Some(Event::Lost(error)) = inbox.recv().await else { panic!("it is not told") };
+        println!("\n{error}");
+        return;
+    }
+    let url = celeriac_testkit::redis().fresh_url();
+    let connection = connect(&url).await;
+    declare(&connection, "q").await;
+    for number in 0..3 {
+        send(&connection, "q", number).await;
+    }
+    let frozen = Process::start(&role("leases::a_frozen_process_is_told_that_it_was_taken_for_dead", &url));
+    frozen.wait_for_line("holding", DEADLINE);
+    frozen.signal(Signal::STOP);
+    let (_session, mut inbox) = consume(&connection, Prefetch::Session(10), &["q"]).await;
+    for expected in ["0", "1", "2"] {
+        let delivery = next(&mut inbox).await;
+        assert_eq!((body(&delivery).as_str(), delivery.redelivered), (expected, true));
+    }
+    frozen.signal(Signal::CONT);
+    frozen.wait_for_line("what we held is given to others", DEADLINE);
 }
