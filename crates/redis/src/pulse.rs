@@ -151,8 +151,10 @@ async fn sweep(hub: &Arc<Hub>) -> Result<(), Error> {
     if tags.len() > 1 {
         let limit = tags.remove(0);
         let count = give_back(hub, tags, Some(&limit)).await?;
-        tracing::warn!("{count} messages that nobody has acknowledged in time are back in their queues");
-        hub.changed(None);
+        if count > 0 {
+            tracing::warn!("{count} messages that nobody has acknowledged in time are back in their queues");
+            hub.changed(None);
+        }
     }
     lock.give_up().await
 }
@@ -173,7 +175,11 @@ pub(crate) async fn give_back(hub: &Hub, tags: Vec<String>, limit: Option<&str>)
             .iter()
             .zip(leases)
             .rev()
-            .filter_map(|(tag, lease)| Some((tag, read(tag, &lease?, hub)?)))
+            .filter_map(|(tag, lease)| match lease {
+                Some(lease) => Some((tag, read(tag, &lease, hub)?)),
+                // What is in the index alone goes.
+                None => Some((tag, Returned::default())),
+            })
             .collect();
         let call = link.call(&link.scripts.give_back, &[], |call| {
             for (tag, returned) in &returned {

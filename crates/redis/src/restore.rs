@@ -12,7 +12,7 @@ use crate::keys::Keys;
 pub(crate) const OWNER: &str = "celeriac-";
 
 /// A message that is to go back.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Returned {
     /// The exchange to go by; empty for the queue itself.
     pub exchange: String,

@@ -171,3 +171,18 @@ async fn a_frozen_process_is_told_that_it_was_taken_for_dead() {
     frozen.signal(Signal::CONT);
     frozen.wait_for_line("what we held is given to others", DEADLINE);
 }
+
+/// A place in the index without a lease, as it is left when Python's worker dies between the two.
+#[tokio::test]
+async fn what_is_in_the_index_alone_goes() {
+    let server = celeriac_testkit::redis();
+    let url = server.fresh_url();
+    let database = database(&url);
+    let connection = connect(&format!("{url}?visibility_timeout=1")).await;
+    declare(&connection, "q").await;
+    let (_session, mut inbox) = consume(&connection, Prefetch::Session(1), &["q"]).await;
+    ask(server, database, &["ZADD", "unacked_index", "1", "orphan"]);
+    until(server, database, &["ZCARD", "unacked_index"], "0").await;
+    send(&connection, "q", "on").await;
+    assert_eq!(body(&next(&mut inbox).await), "on");
+}
