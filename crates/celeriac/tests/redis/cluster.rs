@@ -29,6 +29,8 @@ fn they_know_each_other() {
     one.signal(Signal::KILL);
     two.wait_for_line("leading (term 2)", DEADLINE);
     py.process().wait_for_line("missed heartbeat from one@test", DEADLINE);
+    // By now it hears all: before, nobody may have listened to who goes.
+    two.wait_for_line("missed heartbeat from one@test", DEADLINE);
     py.stop();
     two.wait_for_line("py@test left", DEADLINE);
     two.signal(Signal::TERM);
