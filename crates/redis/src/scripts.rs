@@ -36,19 +36,13 @@ impl Scripts {
     /// which Redis can be told since version 7.
     pub fn new(keys: &Keys, full_memory: bool) -> Self {
         let head = keys.lua() + COMMON;
-        let script = |code: &str| {
-            let code = format!("{head}{code}");
+        let flagged = |flags: &str, code: &str| {
+            let code = format!("{flags}{head}{code}");
             let hash = Script::new(&code).get_hash().to_owned();
             Lua { code, hash }
         };
-        let always = |code: &str| match full_memory {
-            true => {
-                let code = format!("#!lua flags=allow-oom\n{head}{code}");
-                let hash = Script::new(&code).get_hash().to_owned();
-                Lua { code, hash }
-            }
-            false => script(code),
-        };
+        let script = |code| flagged("", code);
+        let always = |code| flagged(if full_memory { "#!lua flags=allow-oom\n" } else { "" }, code);
         Scripts {
             condemn: always(include_str!("lua/condemn.lua")),
             declare: script(include_str!("lua/declare.lua")),

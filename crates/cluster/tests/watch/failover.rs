@@ -1,6 +1,6 @@
 //! Leads and watchers that go, stand still or come back.
 
-use super::{Faults, Role, each};
+use super::{Faults, Role, Sim, each};
 
 #[test]
 fn the_crash_of_the_lead_is_over_in_fifteen_seconds() {
@@ -24,14 +24,7 @@ fn when_the_lead_says_that_it_goes_the_second_takes_over_at_once() {
         let size = run.size(2, 30);
         let mut sim = run.settled(size, Faults::NONE);
         sim.run(15.0 + run.random.between(0.0, 5.0));
-        sim.stop(sim.lead());
-        sim.run(1.0);
-        if sim.leads().len() != 1 {
-            sim.fail("nobody took over");
-        }
-        sim.run(14.0);
-        sim.check_converged();
-        sim.check_told(true);
+        the_lead_goes(&mut sim, 1.0);
         sim
     });
 }
@@ -44,17 +37,22 @@ fn a_lead_that_nobody_watches_with_says_itself_that_it_goes() {
         sim.settings.watchers = 1;
         sim.start_many(size, "w", Role::Watch);
         sim.run(40.0 + run.random.between(0.0, 5.0));
-        sim.stop(sim.lead());
         // It is not waited for: those who know it take their turns.
-        sim.run(3.0);
-        if sim.leads().len() != 1 {
-            sim.fail("nobody took over");
-        }
-        sim.run(14.0);
-        sim.check_converged();
-        sim.check_told(true);
+        the_lead_goes(&mut sim, 3.0);
         sim
     });
+}
+
+/// Another one leads so many seconds later, and all know why.
+fn the_lead_goes(sim: &mut Sim, seconds: f64) {
+    sim.stop(sim.lead());
+    sim.run(seconds);
+    if sim.leads().len() != 1 {
+        sim.fail("nobody took over");
+    }
+    sim.run(14.0);
+    sim.check_converged();
+    sim.check_told(true);
 }
 
 #[test]
