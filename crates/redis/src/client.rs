@@ -15,7 +15,7 @@ use redis::{
 use tokio::sync::mpsc;
 
 use crate::RedisTransport;
-use crate::error::{connect_error, error};
+use crate::error::{connect_error, error, error_of_half};
 use crate::scripts::{Lua, Scripts};
 
 /// An open socket.
@@ -72,17 +72,36 @@ impl Link {
         keys: &[String],
         arguments: impl Fn(&mut Cmd) -> &mut Cmd,
     ) -> Result<Value, Error> {
+        self.run(script, keys, arguments).await.map_err(|failed| error(&self.display_url, &failed))
+    }
+
+    /// Runs a script that leaves its connection useless when it may have been done by halves.
+    pub async fn call_whole(
+        &self,
+        script: &Lua,
+        keys: &[String],
+        arguments: impl Fn(&mut Cmd) -> &mut Cmd,
+    ) -> Result<Value, Error> {
+        let answer = self.run(script, keys, arguments).await;
+        answer.map_err(|failed| error_of_half(&self.display_url, &failed))
+    }
+
+    async fn run(
+        &self,
+        script: &Lua,
+        keys: &[String],
+        arguments: impl Fn(&mut Cmd) -> &mut Cmd,
+    ) -> RedisResult<Value> {
         let call = |command: &str, code: &str| {
             let mut call = Cmd::new();
             call.arg(command).arg(code).arg(keys.len()).arg(keys);
             arguments(&mut call);
             call
         };
-        let answer = match self.send(&call("EVALSHA", &script.hash)).await {
+        match self.send(&call("EVALSHA", &script.hash)).await {
             Err(error) if error.code() == Some("NOSCRIPT") => self.send(&call("EVAL", &script.code)).await,
             answer => answer,
-        };
-        answer.map_err(|failed| error(&self.display_url, &failed))
+        }
     }
 
     pub async fn query(&self, command: &Cmd) -> Result<Value, Error> {

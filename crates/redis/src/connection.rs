@@ -6,12 +6,11 @@ use celeriac_broker::{
 };
 use celeriac_protocol::Message;
 use redis::{Cmd, Value};
-use tokio::runtime::Handle;
 
 use crate::hub::{Hub, lock};
 use crate::parcel::Parcel;
 use crate::session::RedisSession;
-use crate::{RedisTransport, declare};
+use crate::{RedisTransport, declare, io};
 
 /// A connection; when it is dropped it closes.
 pub(crate) struct RedisConnection {
@@ -20,7 +19,9 @@ pub(crate) struct RedisConnection {
 
 impl RedisConnection {
     pub async fn open(transport: &RedisTransport) -> Result<Self, Error> {
-        Ok(RedisConnection { hub: Hub::open(transport).await? })
+        let transport = transport.clone();
+        let hub = io::run(async move { Hub::open(&transport).await }).await?;
+        Ok(RedisConnection { hub })
     }
 
     /// Does one thing to one queue; `None` when it does not exist.
@@ -136,11 +137,8 @@ impl Connection for RedisConnection {
 impl Drop for RedisConnection {
     fn drop(&mut self) {
         let hub = self.hub.clone();
-        // Without a runtime others notice that we are gone.
-        if let Ok(runtime) = Handle::try_current()
-            && hub.check().is_ok()
-        {
-            runtime.spawn(async move { hub.close().await });
+        if hub.check().is_ok() {
+            hub.io.spawn(async move { hub.close().await });
         }
     }
 }

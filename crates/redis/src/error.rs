@@ -11,7 +11,7 @@ pub(crate) fn error(broker: &str, error: &RedisError) -> Error {
     }
     match error.code() {
         // Replies that say that the message was not taken, for now.
-        Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY") => Error::NotAccepted(reason),
+        Some(_) if is_refused_whole(error) => Error::NotAccepted(reason),
         Some("WRONGTYPE") => Error::Precondition(format!("a key of another type is in the way: {reason}")),
         // A replica, or a server that is about to be something else: another connection may find the right one.
         Some("READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED") => {
@@ -19,6 +19,14 @@ pub(crate) fn error(broker: &str, error: &RedisError) -> Error {
         }
         _ if is_lost(error) => Error::Lost(reason),
         _ => Error::NotAccepted(reason),
+    }
+}
+
+/// An error of a script of which nobody knows how far it came: unless Redis refused all of it, the connection is lost.
+pub(crate) fn error_of_half(broker: &str, failed: &RedisError) -> Error {
+    match error(broker, failed) {
+        Error::NotAccepted(reason) if !is_refused_whole(failed) => Error::Lost(reason),
+        error => error,
     }
 }
 
@@ -47,6 +55,11 @@ pub(crate) fn is_passing(error: &Error) -> bool {
 fn is_refused(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
         || error.kind() == ErrorKind::AuthenticationFailed
+}
+
+/// Redis says this before the first change.
+fn is_refused_whole(error: &RedisError) -> bool {
+    matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY"))
 }
 
 fn is_lost(error: &RedisError) -> bool {

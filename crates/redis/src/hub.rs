@@ -9,6 +9,7 @@ use bytes::Bytes;
 use celeriac_broker::{Error, ExchangeKind};
 use futures_util::StreamExt;
 use redis::aio::PubSubSink;
+use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -16,12 +17,15 @@ use uuid::Uuid;
 use crate::client::Link;
 use crate::keys::{Channel, Keys};
 use crate::restore::OWNER;
-use crate::{RedisTransport, pulse, router};
+use crate::signals::{Fate, Signals};
+use crate::{RedisTransport, io, pulse, reaper, router};
 
 /// A connection, as its sessions see it.
 pub(crate) struct Hub {
     /// Itself, for what runs beside it.
     own: Weak<Hub>,
+    /// What serves it.
+    pub io: &'static Handle,
     pub link: Link,
     pub keys: Arc<Keys>,
     /// The name by which it takes leases.
@@ -30,7 +34,7 @@ pub(crate) struct Hub {
     listeners: Mutex<Listeners>,
     ears: tokio::sync::Mutex<Ears>,
     tracking: OnceCell<bool>,
-    pulse: OnceCell<JoinHandle<()>>,
+    pulse: OnceCell<[JoinHandle<()>; 2]>,
     last_session: AtomicU64,
     /// A session has not given back all that it held.
     owes: AtomicBool,
@@ -46,22 +50,9 @@ pub(crate) struct Declared {
     pub ttls: HashMap<String, Duration>,
 }
 
-/// What a session is told.
-#[derive(Debug)]
-pub(crate) enum Signal {
-    /// These keys were changed by others; `None` is all.
-    Changed(Option<Arc<[Vec<u8>]>>),
-    /// A message of a fanout exchange.
-    Heard { queue: Arc<str>, payload: Bytes },
-    /// The connection is lost.
-    Lost(Error),
-    /// The connection closes: give everything back.
-    End(mpsc::Sender<()>),
-}
-
 #[derive(Default)]
 struct Listeners {
-    sessions: HashMap<u64, mpsc::UnboundedSender<Signal>>,
+    sessions: HashMap<u64, Arc<Signals>>,
     channels: HashMap<Channel, Vec<(u64, Arc<str>)>>,
     /// Queues that are bound to fanout exchanges.
     live: HashSet<String>,
@@ -77,10 +68,13 @@ struct Ears {
 }
 
 impl Hub {
+    /// Opens a connection; runs where connections are served.
     pub async fn open(transport: &RedisTransport) -> Result<Arc<Self>, Error> {
+        let io = io::handle()?;
         let (link, pushes) = Link::open(transport).await?;
         let hub = Arc::new_cyclic(|own| Hub {
             own: own.clone(),
+            io,
             link,
             keys: transport.keys.clone(),
             owner: format!("{OWNER}{}", Uuid::new_v4().simple()),
@@ -93,7 +87,7 @@ impl Hub {
             owes: AtomicBool::new(false),
             closed: watch::Sender::new(None),
         });
-        tokio::spawn(router::run(pushes, Arc::downgrade(&hub)));
+        io.spawn(router::run(pushes, Arc::downgrade(&hub)));
         Ok(hub)
     }
 
@@ -112,7 +106,9 @@ impl Hub {
     pub async fn live(&self) -> Result<(), Error> {
         let begin = || async {
             pulse::beat(self, true).await?;
-            Ok(tokio::spawn(pulse::run(self.own.clone())))
+            let (dead, graves) = mpsc::channel(1);
+            let beating = self.io.spawn(pulse::run(self.own.clone(), dead));
+            Ok([beating, self.io.spawn(reaper::run(self.own.clone(), graves))])
         };
         self.pulse.get_or_try_init(begin).await.map(drop)
     }
@@ -123,10 +119,10 @@ impl Hub {
     }
 
     /// Registers a session.
-    pub fn enter(&self) -> (u64, mpsc::UnboundedReceiver<Signal>) {
+    pub fn enter(&self) -> (u64, Arc<Signals>) {
         let id = self.last_session.fetch_add(1, Ordering::Relaxed) + 1;
-        let (sender, signals) = mpsc::unbounded_channel();
-        self.listeners().sessions.insert(id, sender);
+        let signals = Arc::<Signals>::default();
+        self.listeners().sessions.insert(id, signals.clone());
         (id, signals)
     }
 
@@ -138,10 +134,10 @@ impl Hub {
         self.listeners().live.contains(queue)
     }
 
-    /// Has all sessions look at their lists.
-    pub fn changed(&self, keys: Option<Arc<[Vec<u8>]>>) {
+    /// Has all sessions that read these lists look at them; `None` is all.
+    pub fn changed(&self, keys: Option<&[Vec<u8>]>) {
         for session in self.listeners().sessions.values() {
-            let _ = session.send(Signal::Changed(keys.clone()));
+            session.changed(keys);
         }
     }
 
@@ -150,7 +146,8 @@ impl Hub {
         let listeners = self.listeners();
         for (session, queue) in listeners.channels.get(channel).into_iter().flatten() {
             if let Some(session) = listeners.sessions.get(session) {
-                let _ = session.send(Signal::Heard { queue: queue.clone(), payload: payload.clone() });
+                let ttl = lock(&self.declared).ttls.get(&**queue).copied();
+                session.heard(queue.clone(), payload.clone(), ttl);
             }
         }
     }
@@ -162,7 +159,7 @@ impl Hub {
         }
         self.stop_pulse();
         for (_, session) in self.listeners().sessions.drain() {
-            let _ = session.send(Signal::Lost(error.clone()));
+            session.end(Fate::Lost(error.clone()));
         }
     }
 
@@ -173,7 +170,7 @@ impl Hub {
             return;
         }
         for session in self.listeners().sessions.values() {
-            let _ = session.send(Signal::End(ending.clone()));
+            session.end(Fate::End(ending.clone()));
         }
         drop(ending);
         while ended.recv().await.is_some() {}
@@ -201,7 +198,11 @@ impl Hub {
         if ears.bound.entry(queue.to_owned()).or_default().insert(channel.clone()) {
             let sessions = ears.consumed.get(queue).cloned().unwrap_or_default();
             for session in sessions {
-                self.attach(&mut ears, &channel, session, queue).await?;
+                if let Err(error) = self.attach(&mut ears, &channel, session, queue).await {
+                    // Whoever asks again gets it done.
+                    ears.bound.entry(queue.to_owned()).or_default().remove(&channel);
+                    return Err(error);
+                }
             }
         }
         Ok(())
@@ -276,7 +277,10 @@ impl Hub {
                 Channel::Pattern(glob) => sink.psubscribe(glob).await,
             }
         };
-        answer.map_err(|error| self.link.error(&error))
+        answer.map_err(|error| {
+            self.listeners().channels.remove(channel);
+            self.link.error(&error)
+        })
     }
 
     async fn detach(
@@ -307,10 +311,12 @@ impl Hub {
     /// The other socket, opened if there is none.
     async fn sink<'a>(&self, ears: &'a mut Ears) -> Result<&'a mut PubSubSink, Error> {
         if ears.sink.is_none() {
-            let (sink, mut messages) = self.link.pubsub().await?.split();
+            let link = self.own.upgrade().ok_or_else(|| Error::Lost("closed".to_owned()))?;
+            let socket = io::run(async move { link.link.pubsub().await });
+            let (sink, mut messages) = socket.await?.split();
             ears.sink = Some(sink);
             let hub = self.own.clone();
-            tokio::spawn(async move {
+            self.io.spawn(async move {
                 while let Some(message) = messages.next().await {
                     let Some(hub) = hub.upgrade() else { return };
                     router::hear(&hub, &message);
@@ -334,9 +340,7 @@ impl Hub {
     }
 
     fn stop_pulse(&self) {
-        if let Some(pulse) = self.pulse.get() {
-            pulse.abort();
-        }
+        self.pulse.get().into_iter().flatten().for_each(JoinHandle::abort);
     }
 
     fn listeners(&self) -> MutexGuard<'_, Listeners> {

@@ -1,6 +1,6 @@
 //! What Redis sends by itself: messages of fanout exchanges, and which keys others have changed.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use bytes::Bytes;
 use celeriac_broker::Error;
@@ -16,11 +16,14 @@ pub(crate) async fn run(mut pushes: mpsc::UnboundedReceiver<PushInfo>, hub: Weak
         let Some(hub) = hub.upgrade() else { return };
         let mut data = data.into_iter();
         match kind {
-            PushKind::Invalidate => hub.changed(match data.next() {
-                Some(Value::Array(keys)) => Some(keys.into_iter().filter_map(bytes).collect::<Arc<[_]>>()),
+            PushKind::Invalidate => match data.next() {
+                Some(Value::Array(keys)) => {
+                    let keys: Vec<_> = keys.into_iter().filter_map(bytes).collect();
+                    hub.changed(Some(&keys));
+                }
                 // All, as after FLUSHDB.
-                _ => None,
-            }),
+                _ => hub.changed(None),
+            },
             PushKind::Message => {
                 if let (Some(channel), Some(payload)) =
                     (data.next().and_then(text), data.next().and_then(bytes))

@@ -61,8 +61,9 @@ async fn a_killed_process_gives_back() {
     }
 }
 
-/// Leases outlive the visibility timeout as long as somebody holds them, whoever sweeps.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// Leases outlive the visibility timeout as long as somebody holds them, whoever sweeps, and though the one thread of the
+/// program is held up meanwhile.
+#[tokio::test]
 async fn what_is_held_is_renewed() {
     let server = celeriac_testkit::redis();
     let url = server.fresh_url() + "?visibility_timeout=1";
@@ -75,12 +76,15 @@ async fn what_is_held_is_renewed() {
     let database = database(plain);
     let score = || ask(server, database, &["ZRANGE", "unacked_index", "0", "-1", "WITHSCORES"]);
     let first = score();
+    let seen = || ask(server, database, &["ZRANGE", "celeriac.owners", "0", "-1", "WITHSCORES"]);
+    let seen_first = seen();
     // kombu's own sweep, again and again, until the lease has been renewed several times.
     let sweep = "import sys, time\nfrom kombu import Connection\n\
         c = Connection(sys.argv[1], transport_options={'visibility_timeout': 1})\nchannel = c.default_channel\n\
         for _ in range(30):\n    channel.qos.restore_visible(interval=1)\n    time.sleep(.1)\n";
     celeriac_testkit::Python::find().run(sweep, &[plain], &[]);
     assert_ne!(score(), first);
+    assert_ne!(seen(), seen_first);
     assert_eq!(ask(server, database, &["LLEN", "q"]), "0");
     assert_eq!(ask(server, database, &["HLEN", "unacked"]), "1");
     session.settle(&[Settlement::Ack(delivery.tag)]).await.unwrap();
@@ -185,4 +189,52 @@ async fn what_is_in_the_index_alone_goes() {
     until(server, database, &["ZCARD", "unacked_index"], "0").await;
     send(&connection, "q", "on").await;
     assert_eq!(body(&next(&mut inbox).await), "on");
+}
+
+/// A queue goes with the last who wants it: not with a dead one when somebody has declared it again.
+#[tokio::test]
+async fn a_queue_that_is_declared_again_outlives_the_dead() {
+    let server = celeriac_testkit::redis();
+    let url = server.fresh_url();
+    let database = database(&url);
+    let shared =
+        Topology { queues: vec![Queue { auto_delete: true, ..Queue::new("shared") }], ..Topology::default() };
+    let victim = format!("declared-again-{database}");
+    let dead = connect(&named(&url, &victim)).await;
+    dead.declare(&shared).await.unwrap();
+    let _consuming = consume(&dead, Prefetch::Session(1), &["shared"]).await;
+    let [dead_owner] = &owners(server, database)[..] else { panic!("one owner") };
+    let connection = connect(&url).await;
+    connection.declare(&shared).await.unwrap();
+    cut_off(server, &victim);
+    age(server, database, dead_owner);
+    until(server, database, &["ZCARD", "celeriac.owners"], "1").await;
+    assert_eq!(connection.queue_len("shared").await, Ok(0));
+    // Nobody else wants it now.
+    connection.close().await;
+    assert_eq!(ask(server, database, &["HEXISTS", "celeriac.queues", "shared"]), "0");
+}
+
+/// Who could not give its leases back does not take leave, else nobody would know whose they are.
+#[tokio::test]
+async fn who_owes_is_buried() {
+    let server = celeriac_testkit::redis();
+    let url = server.fresh_url();
+    let database = database(&url);
+    let connection = connect(&url).await;
+    declare(&connection, "q").await;
+    send(&connection, "q", "m").await;
+    let (_session, mut inbox) = consume(&connection, Prefetch::Session(1), &["q"]).await;
+    next(&mut inbox).await;
+    // What it holds cannot be read while it closes.
+    ask(server, database, &["RENAME", "unacked", "aside"]);
+    ask(server, database, &["SET", "unacked", "no hash"]);
+    connection.close().await;
+    ask(server, database, &["RENAME", "aside", "unacked"]);
+    let [owner] = &owners(server, database)[..] else { panic!("it has taken leave") };
+    age(server, database, owner);
+    let other = connect(&url).await;
+    let (_session, mut inbox) = consume(&other, Prefetch::Session(1), &["q"]).await;
+    let delivery = next(&mut inbox).await;
+    assert_eq!((body(&delivery).as_str(), delivery.redelivered), ("m", true));
 }

@@ -8,4 +8,5 @@ mod leases;
 mod python;
 mod queues;
 mod refusals;
+mod sessions;
 mod support;

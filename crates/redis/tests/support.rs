@@ -103,3 +103,29 @@ pub fn role(test: &str, url: &str) -> std::process::Command {
 pub fn in_role() -> Option<String> {
     std::env::var("CELERIAC_TEST_URL").ok()
 }
+
+/// The URL of a database, for connections of a name by which [`cut_off`] finds them.
+pub fn named(url: &str, name: &str) -> String {
+    format!("{url}?client_name={name}")
+}
+
+/// Cuts off all connections of a name, as if their process were killed: nobody takes leave.
+pub fn cut_off(server: &Redis, name: &str) {
+    let list = server.cli(&["CLIENT", "LIST"]);
+    let of_name = list.lines().filter(|line| line.split(' ').any(|word| word == format!("name={name}")));
+    for line in of_name {
+        let id = line.split(' ').next().and_then(|word| word.strip_prefix("id=")).unwrap();
+        server.cli(&["CLIENT", "KILL", "ID", id]);
+    }
+}
+
+/// Who shows signs of life.
+pub fn owners(server: &Redis, database: &str) -> Vec<String> {
+    let owners = ask(server, database, &["ZRANGE", "celeriac.owners", "0", "-1"]);
+    owners.lines().map(str::to_owned).collect()
+}
+
+/// Has a dead owner be silent for long already.
+pub fn age(server: &Redis, database: &str, owner: &str) {
+    ask(server, database, &["ZADD", "celeriac.owners", "XX", "1", owner]);
+}

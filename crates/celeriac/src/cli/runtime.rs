@@ -31,6 +31,8 @@ pub fn on_one_thread<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + 
         let done = runtime.block_on(async {
             #[cfg(feature = "amqp")]
             celeriac_amqp::serve_here();
+            #[cfg(feature = "redis")]
+            celeriac_redis::serve_here();
             work().await
         });
         runtime.shutdown_background();

@@ -1,16 +1,17 @@
 //! What a session waits for, and what it is asked.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use celeriac_broker::{Error, Event, Prefetch, Settlement, Subscription};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
-use super::live::Live;
 use super::state::{MOST, Plan, Source, State};
 use crate::connection::number;
-use crate::hub::{Hub, Signal, lock};
+use crate::hub::Hub;
+use crate::signals::{Fate, Signals};
 
 /// How often lists are looked at though nothing was told, where Redis tells, and where it does not.
 const LOOK: Duration = Duration::from_secs(1);
@@ -40,12 +41,11 @@ pub(super) enum End {
 pub(super) struct Driver {
     pub hub: Arc<Hub>,
     pub id: u64,
-    signals: mpsc::UnboundedReceiver<Signal>,
+    pub signals: Arc<Signals>,
     pub inbox: mpsc::UnboundedSender<Event>,
     pub state: State,
-    pub live: Live,
-    /// The lists of all sources that have any.
-    lists: Vec<String>,
+    /// Whether any source has lists.
+    consumes: bool,
     /// There may be something to take.
     pub look: bool,
     /// What goes with the next script, and who waits for it.
@@ -57,6 +57,8 @@ pub(super) struct Driver {
     next_renewal: tokio::time::Instant,
     /// Redis refuses for the time being; it was told.
     pub refused: bool,
+    /// Queues of which a key is no list; it was told.
+    pub bad: HashSet<String>,
     /// Whether Redis tells when a list changes.
     is_told: bool,
 }
@@ -71,8 +73,7 @@ impl Driver {
             signals,
             inbox,
             state: State::new(prefetch),
-            live: Live::default(),
-            lists: Vec::new(),
+            consumes: false,
             look: false,
             plan: Plan::default(),
             settling: Vec::new(),
@@ -80,6 +81,7 @@ impl Driver {
             next_look: now,
             next_renewal: now,
             refused: false,
+            bad: HashSet::new(),
             is_told: true,
         }
     }
@@ -92,6 +94,7 @@ impl Driver {
         };
         match end {
             End::Closed(reply, ended) => {
+                self.settle_the_last(&mut orders);
                 if let Err(error) = self.close().await {
                     tracing::debug!("a session could not give everything back: others will: {error}");
                     self.hub.owe();
@@ -107,6 +110,8 @@ impl Driver {
             End::Lost(error) => {
                 self.hub.owe();
                 self.hub.exit(self.id);
+                // As long as there is a sign of life, nobody gives back what this session held.
+                self.hub.lose(error.clone());
                 let _ = self.inbox.send(Event::Lost(error));
             }
         }
@@ -114,13 +119,13 @@ impl Driver {
 
     /// Waits for something to do, and does all that there is.
     async fn step(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), End> {
-        let (consumes, holds) = (!self.lists.is_empty(), self.state.holds_leases());
+        let (consumes, holds) = (self.consumes, self.state.holds_leases());
         let is_ready = self.look && !self.refused && self.has_room();
         tokio::select! {
             biased;
             // First: whatever else there is to do, no lease may lapse.
             () = sleep_until(self.next_renewal), if holds => self.renew().await.map_err(End::Lost)?,
-            signal = self.signals.recv() => self.heed(signal)?,
+            () = self.signals.told() => {}
             order = orders.recv() => self.obey(order).await?,
             () = std::future::ready(()), if is_ready => {}
             () = sleep_until(self.next_look), if consumes => {
@@ -130,38 +135,36 @@ impl Driver {
         }
         // What came meanwhile goes together.
         for _ in 0..MOST {
-            match (self.signals.try_recv(), orders.try_recv()) {
-                (Err(_), Err(_)) => break,
-                (signal, order) => {
-                    if let Ok(signal) = signal {
-                        self.heed(Some(signal))?;
-                    }
-                    if let Ok(order) = order {
-                        self.obey(Some(order)).await?;
-                    }
-                }
+            match orders.try_recv() {
+                Ok(order) => self.obey(Some(order)).await?,
+                Err(_) => break,
             }
         }
+        self.heed()?;
         self.work().await.map_err(End::Lost)?;
         self.hand_over();
         Ok(())
     }
 
-    fn heed(&mut self, signal: Option<Signal>) -> Result<(), End> {
-        match signal {
-            Some(Signal::Changed(keys)) => {
-                let is_ours = |key: &Vec<u8>| self.lists.iter().any(|list| list.as_bytes() == key);
-                self.look |= keys.is_none_or(|keys| keys.iter().any(is_ours));
-            }
-            Some(Signal::Heard { queue, payload }) => {
-                let ttl = lock(&self.hub.declared).ttls.get(&*queue).copied();
-                self.live.push(queue, payload, ttl, Instant::now());
-            }
-            Some(Signal::Lost(error)) => return Err(End::Lost(error)),
-            Some(Signal::End(ended)) => return Err(End::Closed(None, Some(ended))),
-            None => return Err(End::Lost(Error::Lost("the connection is gone".to_owned()))),
+    fn heed(&mut self) -> Result<(), End> {
+        self.look |= self.signals.take_changed();
+        match self.signals.take_fate() {
+            Some(Fate::Lost(error)) => Err(End::Lost(error)),
+            Some(Fate::End(ended)) => Err(End::Closed(None, Some(ended))),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What was settled before the session ended is settled: else it would come again. Whoever asks for something else,
+    /// or later, learns that it is closed.
+    fn settle_the_last(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
+        orders.close();
+        while let Ok(order) = orders.try_recv() {
+            if let Order::Settle(settlements, reply) = order {
+                self.state.settle(&settlements, &mut self.plan);
+                self.settling.push(reply);
+            }
+        }
     }
 
     async fn obey(&mut self, order: Option<Order>) -> Result<(), End> {
@@ -216,7 +219,7 @@ impl Driver {
             return Ok(());
         }
         self.state.sources.retain(|source| *source.queue != *queue);
-        self.live.forget(queue);
+        self.signals.live(|live| live.forget(queue));
         self.list();
         self.leave(queue).await
     }
@@ -237,7 +240,7 @@ impl Driver {
     /// A queue is gone.
     pub async fn cancelled(&mut self, queue: &str) -> Result<(), Error> {
         self.state.sources.retain(|source| *source.queue != *queue);
-        self.live.forget(queue);
+        self.signals.live(|live| live.forget(queue));
         self.list();
         let _ = self.inbox.send(Event::Cancelled { queue: queue.to_owned() });
         self.hub.cease(queue, self.id).await
@@ -260,7 +263,9 @@ impl Driver {
     }
 
     fn list(&mut self) {
-        self.lists = self.listed().flat_map(|source| self.hub.keys.lists(&source.queue)).collect();
+        let consumes = self.listed().next().is_some();
+        self.consumes = consumes;
+        self.signals.watch(self.listed().flat_map(|source| self.hub.keys.lists(&source.queue)));
     }
 
     fn has_room(&self) -> bool {

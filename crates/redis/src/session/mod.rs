@@ -2,7 +2,6 @@
 //! for meanwhile goes with the next one.
 
 mod driver;
-mod live;
 mod state;
 mod turn;
 
@@ -25,7 +24,7 @@ impl RedisSession {
     pub fn open(hub: &Arc<Hub>, prefetch: Prefetch) -> (Self, Inbox) {
         let (sender, inbox) = mpsc::unbounded_channel();
         let (orders, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(Driver::new(hub.clone(), prefetch, sender).run(waiting));
+        hub.io.spawn(Driver::new(hub.clone(), prefetch, sender).run(waiting));
         (RedisSession { orders, hub: hub.clone() }, inbox)
     }
 

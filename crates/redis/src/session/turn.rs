@@ -1,5 +1,6 @@
 //! The scripts of a session: it settles, and takes what there is room for.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use crate::connection::number;
 use crate::error::is_passing;
 use crate::hub::Hub;
 use crate::restore::quoted;
-use crate::{Order, pulse};
+use crate::{Order, lease};
 
 /// How many leases one command renews.
 const BATCH: usize = 5_000;
@@ -35,11 +36,11 @@ impl Driver {
     async fn carry_out(&mut self, plan: Plan) -> Result<(), Error> {
         let Plan { ended, returned, again } = plan;
         for (queue, payload) in again.into_iter().rev() {
-            self.live.push_front(queue, payload);
+            self.signals.live(|live| live.push_front(queue, payload));
         }
         if !returned.is_empty() {
             let tags = returned.iter().map(|number| format!("{}{number}", self.tags())).collect();
-            pulse::give_back(&self.hub, tags, None).await.map_err(as_loss)?;
+            lease::give_back(&self.hub, tags, None).await.map_err(as_loss)?;
             self.hub.changed(None);
         }
         let sources = match self.look && !self.refused {
@@ -91,7 +92,7 @@ impl Driver {
         let Hub { link, keys, .. } = &*self.hub;
         let lists: Vec<_> = sources.iter().flat_map(|(source, _)| keys.lists(&source.queue)).collect();
         let is_fair = keys.options.queue_order_strategy == Order::RoundRobin;
-        link.call(&link.scripts.turn, &lists, |call| {
+        link.call_whole(&link.scripts.turn, &lists, |call| {
             call.arg(self.tags()).arg(self.state.next_tag()).arg(self.state.total_room());
             call.arg(u8::from(is_fair)).arg(ended.len()).arg(ended);
             for (source, room) in sources {
@@ -123,13 +124,20 @@ impl Driver {
                 }
             }
         }
-        for queue in array(bad) {
-            tracing::error!("{}: a key of this queue is no list: nothing is taken from it", name(queue));
-        }
+        self.tell_of_bad(sources, array(bad).into_iter().map(name).collect());
         for queue in array(gone) {
             self.cancelled(&name(queue)).await?;
         }
         Ok(())
+    }
+
+    /// Tells of queues of which a key is no list, once until they are well again. All sources with room were looked at.
+    fn tell_of_bad(&mut self, looked_at: &[(Source, usize)], bad: HashSet<String>) {
+        for queue in bad.difference(&self.bad) {
+            tracing::error!("{queue}: a key of this queue is no list: nothing is taken from it");
+        }
+        self.bad.retain(|queue| !looked_at.iter().any(|(source, _)| *source.queue == **queue));
+        self.bad.extend(bad);
     }
 
     async fn deliver_lease(&mut self, source: &Source, payload: Bytes) -> Result<(), Error> {
@@ -169,7 +177,8 @@ impl Driver {
         loop {
             let state = &self.state;
             let has_room = |queue: &str| state.source(queue).is_some_and(|source| state.room(source) > 0);
-            let Some(waiting) = self.live.take(Instant::now(), has_room) else { return };
+            let waiting = self.signals.live(|live| live.take(Instant::now(), has_room));
+            let Some(waiting) = waiting else { return };
             let queue = waiting.queue;
             let no_ack = self.state.source(&queue).is_some_and(|source| source.no_ack);
             let held = Held { queue: queue.clone(), live: Some(waiting.payload.clone()) };

@@ -11,7 +11,7 @@ const MOST: usize = 10_000;
 const MOST_BYTES: usize = 64 << 20;
 
 #[derive(Debug, Default)]
-pub(super) struct Live {
+pub(crate) struct Live {
     waiting: VecDeque<Waiting>,
     bytes: usize,
     dropped: u64,
@@ -19,7 +19,7 @@ pub(super) struct Live {
 
 /// One that waits.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     pub queue: Arc<str>,
     pub payload: Bytes,
     /// It was delivered before.
