@@ -1,6 +1,7 @@
 //! A Redis server.
 
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +16,15 @@ const CHOSEN: u32 = 16;
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
-    node: Option<(Mutex<Process>, TempDir)>,
+    node: Option<Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    server: Mutex<Process>,
+    dir: TempDir,
+    /// What it is told beyond the usual.
+    extra: Vec<String>,
 }
 
 impl Redis {
@@ -24,11 +33,28 @@ impl Redis {
     /// # Panics
     /// When Redis is not installed or does not start.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with more options of the command line, such as `--tls-port`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with(options: &[&str]) -> Self {
         let (port, dir) = (free_port(), TempDir::new());
-        let server = Mutex::new(Process::start(&command(port, &dir)));
-        let started = Self { port, node: Some((server, dir)) };
+        let extra: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let server = Mutex::new(Process::start(&command(port, &dir, &extra)));
+        let started = Self { port, node: Some(Node { server, dir, extra }) };
         started.wait_until_ready();
         started
+    }
+
+    /// Its socket in the file system.
+    ///
+    /// # Panics
+    /// On a shared server.
+    pub fn socket(&self) -> PathBuf {
+        socket(&self.node().dir)
     }
 
     /// The server on this port of 127.0.0.1; it cannot be stopped through this handle.
@@ -98,16 +124,17 @@ impl Redis {
     /// On a shared server, and when it does not start.
     pub fn restart(&self) {
         self.stop();
-        *self.server() = Process::start(&command(self.port, &self.node().1));
+        let Node { dir, extra, .. } = self.node();
+        *self.server() = Process::start(&command(self.port, dir, extra));
         self.wait_until_ready();
     }
 
-    fn node(&self) -> &(Mutex<Process>, TempDir) {
+    fn node(&self) -> &Node {
         self.node.as_ref().expect("a test that stops or kills a broker starts its own")
     }
 
     fn server(&self) -> MutexGuard<'_, Process> {
-        self.node().0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.node().server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait_until_ready(&self) {
@@ -122,9 +149,14 @@ impl Redis {
     }
 }
 
-fn command(port: u16, dir: &TempDir) -> Command {
+fn socket(dir: &TempDir) -> PathBuf {
+    dir.path().join("redis.sock")
+}
+
+fn command(port: u16, dir: &TempDir, extra: &[String]) -> Command {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "yes"]);
     command.args(["--databases", &DATABASES.to_string(), "--dir"]).arg(dir.path());
+    command.arg("--unixsocket").arg(socket(dir)).args(extra);
     command
 }

@@ -1,10 +1,10 @@
 //! URLs to what they name, as far as this build has it.
 //!
-//! Brokers: `amqp://`, `amqps://` (RabbitMQ; features `amqp`, `tls`), `redis://`, `rediss://`, `redis+socket:///path`
-//! (features `redis`, `tls`), `sqlite:file` (feature `sqlite`), `memory://name` (inside this process).
+//! Brokers: `amqp://`, `amqps://` (RabbitMQ; features `amqp`, `tls`), `redis://`, `rediss://`, `redis+socket:///path`,
+//! `sentinel://`, `redis+cluster://` (features `redis`, `tls`), `sqlite:file` (feature `sqlite`), `memory://name` (inside
+//! this process).
 //!
-//! Result stores: `redis://`, `rediss://` (features `redis-results`, `tls`), `rpc://` (by the broker),
-//! `sqlite:file`, `memory://name`; the empty URL and `disabled://` keep nothing.
+//! Result stores: those of Redis (features `redis-results`, `tls`), `rpc://` (by the broker), `sqlite:file`, `memory://name`; the empty URL and `disabled://` keep nothing.
 
 use std::sync::Arc;
 
@@ -23,6 +23,10 @@ const SCHEMES: &[&str] = &[
     "redis://",
     #[cfg(all(feature = "redis", feature = "tls"))]
     "rediss://",
+    #[cfg(feature = "redis")]
+    "sentinel://",
+    #[cfg(feature = "redis")]
+    "redis+cluster://",
     #[cfg(feature = "sqlite")]
     "sqlite:",
     "memory://",
@@ -33,14 +37,14 @@ const SCHEMES: &[&str] = &[
 /// # Errors
 /// [`ConfigError::Broker`] when the URL cannot be understood, or names what this build does not have.
 pub fn transport(url: &str) -> Result<Arc<dyn Transport>, ConfigError> {
+    #[cfg(feature = "redis")]
+    if celeriac_redis::RedisTransport::serves(url) {
+        return Ok(Arc::new(url.parse::<celeriac_redis::RedisTransport>()?));
+    }
     let parsed = BrokerUrl::parse(url)?;
     Ok(match parsed.scheme.as_str() {
         #[cfg(feature = "amqp")]
         "amqp" | "amqps" | "pyamqp" | "librabbitmq" => Arc::new(celeriac_amqp::AmqpTransport::new(parsed)?),
-        #[cfg(feature = "redis")]
-        "redis" | "rediss" | "redis+socket" | "socket" | "unix" => {
-            Arc::new(celeriac_redis::RedisTransport::from_url(&parsed)?)
-        }
         #[cfg(feature = "sqlite")]
         "sqlite" | "sqla+sqlite" | "sqlalchemy+sqlite" => {
             Arc::new(celeriac_sqlite::SqliteTransport::from_url(&parsed)?)

@@ -136,6 +136,29 @@ fn the_broker_is_a_url_with_everything_in_it() {
     assert_eq!(sqlite.unwrap().read.url, "sqla+sqlite:////tmp/x.db");
 }
 
+/// All sentinels are one place; what they are told themselves has names of its own.
+#[test]
+fn sentinels_are_one_broker() {
+    let app = r#"
+from celery import Celery
+app = Celery("proj", broker="sentinel://me:s3cret@one/3;sentinel://two:1234/3")
+app.conf.broker_use_ssl = {"ssl_ca_certs": "/ca.pem"}
+app.conf.broker_transport_options = {
+    "master_name": "mymaster", "min_other_sentinels": 1, "visibility_timeout": 60, "sentinel_fanout_compat": True,
+    "sentinel_kwargs": {"password": "th&irs", "ssl": True, "ssl_cert_reqs": 0, "socket_timeout": 1, "health_check_interval": 3},
+}
+"#;
+    let report = report(app, "{}").unwrap();
+    let parameters = "master_name=mymaster&min_other_sentinels=1&visibility_timeout=60&sentinel_password=th%26irs\
+        &sentinel_ssl=true&sentinel_ssl_cert_reqs=none&ssl=true&ssl_ca_certs=/ca.pem";
+    let one = format!("sentinel://me:s3cret@one:26379/3?{parameters}");
+    assert_eq!(report.read.url, format!("{one};sentinel://two:1234/3?{parameters}"));
+    assert_eq!(report.read.urls().count(), 1);
+    let unsupported = report.read.unsupported.join(" ");
+    assert!(unsupported.contains("sentinel_fanout_compat") && unsupported.contains("health_check_interval"));
+    assert!(!format!("{:?}", report.read).contains("s3cret"));
+}
+
 #[test]
 fn the_login_is_a_parameter_and_the_log_celery_s_unless_the_app_says_otherwise() {
     let plain = report(APP, "{}").unwrap().worker;

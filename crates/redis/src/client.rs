@@ -1,4 +1,4 @@
-//! The one place that knows where Redis is: it opens the socket of a connection.
+//! The socket of a connection.
 //!
 //! By RESP3 one socket is enough for everything. Where the server does not speak it (before Redis 6), messages of fanout
 //! exchanges come by a second one, and changes of lists are looked for.
@@ -35,9 +35,11 @@ impl Link {
     pub async fn open(
         transport: &RedisTransport,
     ) -> Result<(Self, mpsc::UnboundedReceiver<PushInfo>), Error> {
-        let refused = |error: RedisError| connect_error(&transport.display_url, &error);
+        let refused = |error: RedisError| connect_error(transport.target.display_url(), &error);
         let (sender, pushes) = mpsc::unbounded_channel();
-        let given = transport.target.client.get_connection_info();
+        let found = transport.target.find(transport.keys.options.socket_connect_timeout).await;
+        let found = found.map_err(refused)?;
+        let given = found.get_connection_info();
         let client = Client::open(speaking(given, ProtocolVersion::RESP3)).map_err(refused)?;
         let (client, connection, has_pushes) = match connect(transport, &client, Some(sender)).await {
             Err(error) if is_old(&error) => {
@@ -51,10 +53,12 @@ impl Link {
             connection,
             client,
             scripts: Scripts::new(&transport.keys, false),
-            display_url: transport.display_url.clone(),
+            display_url: transport.target.display_url().to_owned(),
             is_told: transport.is_told.clone(),
             pushes: has_pushes,
         };
+        // One that still loads its data says so.
+        link.send(&redis::cmd("PING")).await.map_err(refused)?;
         if let Some(name) = &transport.keys.options.client_name {
             let mut command = Cmd::new();
             link.query(command.arg("CLIENT").arg("SETNAME").arg(name)).await?;

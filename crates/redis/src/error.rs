@@ -1,7 +1,8 @@
 //! What Redis refuses, in the words of all transports.
 
 use celeriac_broker::Error;
-use redis::{ErrorKind, RedisError};
+use celeriac_redis_client::{is_lost, is_misplaced, is_refused};
+use redis::RedisError;
 
 /// An error of an open connection.
 pub(crate) fn error(broker: &str, error: &RedisError) -> Error {
@@ -13,11 +14,7 @@ pub(crate) fn error(broker: &str, error: &RedisError) -> Error {
         // Replies that say that the message was not taken, for now.
         Some(_) if is_refused_whole(error) => Error::NotAccepted(reason),
         Some("WRONGTYPE") => Error::Precondition(format!("a key of another type is in the way: {reason}")),
-        // A replica, or a server that is about to be something else: another connection may find the right one.
-        Some("READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED") => {
-            Error::Lost(reason)
-        }
-        _ if is_lost(error) => Error::Lost(reason),
+        _ if is_misplaced(error) || is_lost(error) => Error::Lost(reason),
         _ => Error::NotAccepted(reason),
     }
 }
@@ -52,16 +49,7 @@ pub(crate) fn is_passing(error: &Error) -> bool {
     matches!(error, Error::NotAccepted(_))
 }
 
-fn is_refused(error: &RedisError) -> bool {
-    matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
-        || error.kind() == ErrorKind::AuthenticationFailed
-}
-
 /// Redis says this before the first change.
 fn is_refused_whole(error: &RedisError) -> bool {
     matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY"))
-}
-
-fn is_lost(error: &RedisError) -> bool {
-    error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout()
 }

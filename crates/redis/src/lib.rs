@@ -30,7 +30,6 @@ mod scripts;
 mod session;
 mod signals;
 mod transport;
-mod url;
 
 pub use io::serve_here;
 pub use options::{Options, Order};

@@ -5,6 +5,7 @@
 mod conformance;
 mod faults;
 mod leases;
+mod places;
 mod python;
 mod queues;
 mod refusals;

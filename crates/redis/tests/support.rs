@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_broker::{
-    Address, BrokerUrl, Connection, Delivery, Error, Event, Inbox, Prefetch, Published, Queue, Session,
-    Subscription, Topology, Transport,
+    Address, Connection, Delivery, Error, Event, Inbox, Prefetch, Published, Queue, Session, Subscription,
+    Topology, Transport,
 };
 use celeriac_protocol::Message;
 use celeriac_redis::RedisTransport;
@@ -13,7 +13,7 @@ use celeriac_testkit::Redis;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 pub fn transport(url: &str) -> RedisTransport {
-    RedisTransport::from_url(&BrokerUrl::parse(url).unwrap()).unwrap()
+    url.parse().unwrap()
 }
 
 pub async fn connect(url: &str) -> Arc<dyn Connection> {

@@ -13,6 +13,10 @@ const SCHEMES: &[&str] = &[
     "rediss://",
     #[cfg(feature = "redis")]
     "redis+socket://",
+    #[cfg(feature = "redis")]
+    "sentinel://",
+    #[cfg(feature = "redis")]
+    "redis+cluster://",
     #[cfg(feature = "sqlite")]
     "sqlite:",
     "memory://",
@@ -31,6 +35,10 @@ pub fn open(url: &str, settings: Settings, line: Option<Arc<Line>>) -> Result<Ar
     }
     // Celery takes bare names too: `rpc`, `redis`.
     let url = if url.contains(':') { url.to_owned() } else { format!("{url}://") };
+    #[cfg(feature = "redis")]
+    if celeriac_redis_client::serves(&url) {
+        return Ok(Arc::new(crate::RedisStore::parse(&url, settings)?));
+    }
     let parsed =
         BrokerUrl::parse(&url).map_err(|error| Error::Url { url: error.url, reason: error.reason })?;
     Ok(match parsed.scheme.as_str() {
@@ -43,10 +51,6 @@ pub fn open(url: &str, settings: Settings, line: Option<Arc<Line>>) -> Result<Ar
         "memory" | "cache+memory" => {
             let name = if parsed.host.is_empty() { &parsed.path } else { &parsed.host };
             Arc::new(MemoryStore::named(name, settings))
-        }
-        #[cfg(feature = "redis")]
-        "redis" | "rediss" | "redis+socket" | "socket" => {
-            Arc::new(crate::RedisStore::new(&parsed, settings)?)
         }
         #[cfg(feature = "sqlite")]
         "sqlite" | "file" => Arc::new(crate::SqliteStore::open(&parsed, settings)?),

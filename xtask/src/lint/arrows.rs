@@ -2,6 +2,8 @@
 
 use super::graph::{Graph, Package};
 
+/// What knows Redis.
+const REDIS: &[&str] = &["celeriac-broker", "celeriac-protocol", "celeriac-redis-client"];
 const TRANSPORTS: &[&str] = &["celeriac-broker", "celeriac-protocol"];
 
 /// Every package of the workspace and the packages of the workspace that it may link.
@@ -11,9 +13,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("celeriac-cluster", &["celeriac-protocol"]),
     ("celeriac-broker", &["celeriac-protocol"]),
     ("celeriac-amqp", TRANSPORTS),
-    ("celeriac-redis", TRANSPORTS),
+    ("celeriac-redis", REDIS),
+    ("celeriac-redis-client", &["celeriac-broker"]),
     ("celeriac-sqlite", TRANSPORTS),
-    ("celeriac-results", TRANSPORTS),
+    ("celeriac-results", REDIS),
     ("celeriac-worker", &["celeriac-broker", "celeriac-cluster", "celeriac-protocol", "celeriac-results"]),
     (
         "celeriac-python",

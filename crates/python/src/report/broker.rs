@@ -32,16 +32,24 @@ impl Broker {
         let mut unsupported = Vec::new();
         let parameters = match scheme {
             "amqp" | "amqps" | "pyamqp" | "librabbitmq" => amqp(connection, conf, &mut unsupported)?,
-            "redis" | "rediss" | "redis+socket" => redis(connection, &mut unsupported)?,
+            "redis" | "rediss" | "redis+socket" | "sentinel" => {
+                redis(connection, scheme == "sentinel", &mut unsupported)?
+            }
             _ => Parameters::default(),
         };
         let complete = |url: &str| parameters.complete(url);
         let others = connection.texts("urls").into_iter().skip(1);
-        Ok(Broker {
-            alternatives: others.map(|url| complete(&url)).collect(),
-            url: complete(&url),
-            unsupported,
-        })
+        let mut alternatives: Vec<_> = others.map(|url| complete(&url)).collect();
+        let mut url = complete(&url);
+        if scheme == "sentinel" {
+            // As kombu has it, all sentinels are of one master.
+            for other in std::mem::take(&mut alternatives) {
+                if other.starts_with("sentinel:") {
+                    url = format!("{url};{other}");
+                }
+            }
+        }
+        Ok(Broker { url, alternatives, unsupported })
     }
 
     /// All URLs, the first first.
@@ -123,29 +131,40 @@ const REDIS_IDLE: [&str; 9] = [
     "unacked_restore_throttle",
 ];
 
-fn redis(connection: &Fields<'_>, unsupported: &mut Vec<String>) -> Result<Parameters, ReportError> {
+/// Those of sentinels, and what they are told by `sentinel_kwargs`, which are parameters with `sentinel_` before them.
+const SENTINEL: [&str; 2] = ["master_name", "min_other_sentinels"];
+const SENTINEL_KWARGS: [(&str, &str); 7] = [
+    ("password", "sentinel_password"),
+    ("ssl", "sentinel_ssl"),
+    ("ssl_ca_certs", "sentinel_ssl_ca_certs"),
+    ("ssl_cert_reqs", "sentinel_ssl_cert_reqs"),
+    ("ssl_certfile", "sentinel_ssl_certfile"),
+    ("ssl_keyfile", "sentinel_ssl_keyfile"),
+    ("username", "sentinel_username"),
+];
+
+fn redis(
+    connection: &Fields<'_>,
+    has_sentinels: bool,
+    unsupported: &mut Vec<String>,
+) -> Result<Parameters, ReportError> {
     let mut parameters =
         Parameters { tls: connection.truth("ssl"), keeps_own: true, ..Parameters::default() };
     if let Some(options) = connection.value("options").as_map() {
         for (name, value) in options.iter() {
-            let text = match value {
-                Value::Null => continue,
-                Value::String(text) => text.clone(),
-                Value::Bool(truth) => truth.to_string(),
-                Value::Int(number) => number.to_string(),
-                Value::Float(number) => number.to_string(),
-                Value::List(items) => {
-                    let items = items.iter().filter_map(Value::as_i64).map(|item| item.to_string());
-                    items.collect::<Vec<_>>().join(",")
-                }
-                _ => String::new(),
-            };
-            if let Some(name) = REDIS.iter().find(|known| **known == name) {
+            let Some(text) = text(value) else { continue };
+            let of_sentinels = SENTINEL.iter().filter(|_| has_sentinels);
+            if let Some(name) = REDIS.iter().chain(of_sentinels).find(|known| **known == name) {
                 parameters.add(name, text);
+            } else if name == "sentinel_kwargs" && has_sentinels {
+                sentinel_kwargs(value, &mut parameters, unsupported);
             } else if !(REDIS_IDLE.contains(&name) || name == "ack_emulation" && value.is_true()) {
                 unsupported.push(format!("broker_transport_options: {name} does nothing on Redis"));
             }
         }
+    }
+    if has_sentinels && parameters.tls {
+        parameters.add("ssl", true);
     }
     if connection.value("ssl").as_map().is_some() {
         let ssl = connection.part("ssl")?;
@@ -161,6 +180,39 @@ fn redis(connection: &Fields<'_>, unsupported: &mut Vec<String>) -> Result<Param
         }
     }
     Ok(parameters)
+}
+
+/// How to enter the sentinels themselves.
+fn sentinel_kwargs(value: &Value, parameters: &mut Parameters, unsupported: &mut Vec<String>) {
+    for (name, value) in value.as_map().into_iter().flat_map(|options| options.iter()) {
+        let Some(text) = text(value) else { continue };
+        match SENTINEL_KWARGS.iter().find(|(known, _)| *known == name) {
+            // `ssl.CERT_NONE` and `ssl.CERT_REQUIRED`.
+            Some((_, name)) if name.ends_with("cert_reqs") && text == "0" => parameters.add(name, "none"),
+            Some((_, name)) if name.ends_with("cert_reqs") && text == "2" => parameters.add(name, "required"),
+            Some((_, name)) => parameters.add(name, text),
+            // One timeout is for all that is asked on the way to the master.
+            None if name.starts_with("socket_") => {}
+            None => unsupported
+                .push(format!("broker_transport_options: sentinel_kwargs has {name}, which does nothing")),
+        }
+    }
+}
+
+/// An option as a parameter; `None` is none.
+fn text(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::Null => return None,
+        Value::String(text) => text.clone(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::List(items) => {
+            let items = items.iter().filter_map(Value::as_i64).map(|item| item.to_string());
+            items.collect::<Vec<_>>().join(",")
+        }
+        _ => String::new(),
+    })
 }
 
 #[derive(Default)]

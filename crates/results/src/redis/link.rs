@@ -5,8 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use celeriac_redis_client::{Target, is_lost, is_misplaced};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, RetryMethod};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisError, RedisResult, RetryMethod};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -20,8 +21,7 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const FAILURE_HOLDS: Duration = Duration::from_millis(200);
 
 pub(super) struct Link {
-    client: Client,
-    display_url: String,
+    target: Target,
     state: Mutex<State>,
 }
 
@@ -37,12 +37,12 @@ enum State {
 type Connected = Result<(MultiplexedConnection, u64), Result<RedisError, Error>>;
 
 impl Link {
-    pub(super) fn new(client: Client, display_url: String) -> Self {
-        Link { client, display_url, state: Mutex::new(State::Idle) }
+    pub(super) fn new(target: Target) -> Self {
+        Link { target, state: Mutex::new(State::Idle) }
     }
 
     pub(super) fn display_url(&self) -> &str {
-        &self.display_url
+        self.target.display_url()
     }
 
     /// Sends a command, again after a loss. What Redis answers that trying again would not change comes back as
@@ -54,7 +54,7 @@ impl Link {
                 Ok((mut connection, number)) => {
                     let answer = connection.send_packed_command(command).await;
                     match answer.and_then(redis::Value::extract_error) {
-                        Err(error) if is_lost(&error) => {
+                        Err(error) if is_lost(&error) || is_elsewhere(&error) => {
                             self.lost(number).await;
                             error
                         }
@@ -91,7 +91,11 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(ANSWER_TIMEOUT));
-        match self.client.get_multiplexed_async_connection_with_config(&config).await {
+        let opened = async {
+            let client = self.target.find(CONNECT_TIMEOUT).await?;
+            client.get_multiplexed_async_connection_with_config(&config).await
+        };
+        match opened.await {
             Ok(connection) => {
                 let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 *state = State::Up(connection.clone(), number);
@@ -116,21 +120,23 @@ impl Link {
     }
 
     pub(super) fn unavailable(&self, error: &RedisError) -> Error {
-        Error::Unavailable { store: self.display_url.clone(), reason: error.to_string() }
+        Error::Unavailable { store: self.display_url().to_owned(), reason: error.to_string() }
     }
 
     pub(super) fn closed(&self) -> Error {
-        Error::Unavailable { store: self.display_url.clone(), reason: "it was closed".to_owned() }
+        Error::Unavailable { store: self.display_url().to_owned(), reason: "it was closed".to_owned() }
     }
 }
 
-fn is_lost(error: &RedisError) -> bool {
-    error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout()
+/// Another server may have the keys: it is sought again. One that loads its data will have them.
+fn is_elsewhere(error: &RedisError) -> bool {
+    is_misplaced(error) && error.code() != Some("LOADING")
 }
 
-/// Loading its data, failing over, running a script.
+/// Loading its data, failing over, running a script, full.
 fn is_busy(error: &RedisError) -> bool {
     matches!(error.retry_method(), RetryMethod::WaitAndRetry)
+        || matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY"))
 }
 
 /// A password or a certificate that is refused stays refused; a server that is away or busy may come back.
@@ -139,5 +145,5 @@ pub(super) fn may_recover(error: &RedisError) -> bool {
     let io_error = source.and_then(|source| source.downcast_ref::<io::Error>());
     let is_refused = error.kind() == ErrorKind::AuthenticationFailed
         || io_error.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
-    is_busy(error) || is_lost(error) && !is_refused
+    is_busy(error) || is_misplaced(error) || is_lost(error) && !is_refused
 }

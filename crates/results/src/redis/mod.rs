@@ -2,14 +2,15 @@
 
 mod link;
 mod subscriber;
-mod url;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use celeriac_broker::BrokerUrl;
+use celeriac_broker::url::UrlError;
 use celeriac_protocol::TaskMeta;
+use celeriac_redis_client::{Dialect, Target, Urls};
 use redis::{Cmd, Script};
 
 use self::link::Link;
@@ -63,28 +64,44 @@ struct Keys {
 
 impl RedisStore {
     /// The store of a URL: `redis://user:password@host:port/db`, `rediss://` (feature `redis-tls`),
-    /// `redis+socket:///path?virtual_host=db`. It connects when it is first used, so it may be made anywhere, but
-    /// used in a tokio runtime only.
+    /// `redis+socket:///path?virtual_host=db`. What has several hosts is read from text. It connects when it is first
+    /// used, so it may be made anywhere, but used in a tokio runtime only.
     ///
     /// # Errors
     /// [`Error::Url`] when the URL makes no sense.
     pub fn new(url: &BrokerUrl, settings: Settings) -> Result<Self, Error> {
-        let client = url::client(url)?;
-        let keys = Arc::new(Keys::new(settings.global_keyprefix.as_deref()));
+        Self::of(&Urls::try_from(url.clone()).map_err(bad_url)?, settings)
+    }
+
+    /// The store of one URL or several of one place: `sentinel://a:26379;sentinel://b:26379/db?master_name=name`,
+    /// `redis+cluster://a:6379,b:6379`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn parse(urls: &str, settings: Settings) -> Result<Self, Error> {
+        Self::of(&Urls::parse(urls).map_err(bad_url)?, settings)
+    }
+
+    fn of(urls: &Urls, settings: Settings) -> Result<Self, Error> {
+        let prefix = settings.global_keyprefix.as_deref();
+        let target = Target::read(urls, Dialect::Celery, prefix).map_err(bad_url)?;
+        let keys = Arc::new(Keys::new(Some(target.prefix())));
         let settings = Arc::new(settings);
         let (watchers, changes) = Watchers::with_changes();
-        let display_url = url.to_string();
         let subscriber = Subscriber::new(subscriber::Run {
-            client: client.clone(),
-            display_url: display_url.clone(),
+            target: target.clone(),
             keys: Arc::clone(&keys),
             settings: Arc::clone(&settings),
             watchers: Arc::clone(&watchers),
             changes,
         });
         let script = Script::new(STORE).get_hash().to_owned();
-        Ok(RedisStore { link: Link::new(client, display_url), keys, settings, script, watchers, subscriber })
+        Ok(RedisStore { link: Link::new(target), keys, settings, script, watchers, subscriber })
     }
+}
+
+fn bad_url(error: UrlError) -> Error {
+    Error::Url { url: error.url, reason: error.reason }
 }
 
 impl Keys {

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use celeriac_redis_client::Target;
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, RedisError, RedisResult};
+use redis::{RedisError, RedisResult};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -35,8 +36,7 @@ enum State {
 
 /// What listening needs.
 pub(super) struct Run {
-    pub(super) client: Client,
-    pub(super) display_url: String,
+    pub(super) target: Target,
     pub(super) keys: Arc<Keys>,
     pub(super) settings: Arc<Settings>,
     pub(super) watchers: Arc<Watchers>,
@@ -45,7 +45,7 @@ pub(super) struct Run {
 
 impl Subscriber {
     pub(super) fn new(run: Run) -> Self {
-        let display_url = run.display_url.clone();
+        let display_url = run.target.display_url().to_owned();
         Subscriber { state: Mutex::new(State::Idle(Box::new(run))), display_url }
     }
 
@@ -87,7 +87,8 @@ impl Run {
     async fn run(mut self: Box<Self>) {
         let mut retry = 0;
         loop {
-            let error = match timeout(CONNECT_TIMEOUT, self.client.get_async_pubsub()).await {
+            let opened = async { self.target.find(CONNECT_TIMEOUT).await?.get_async_pubsub().await };
+            let error = match timeout(CONNECT_TIMEOUT, opened).await {
                 Ok(Ok(connection)) => {
                     let (sink, stream) = connection.split();
                     let (error, listened) = self.listen(sink, stream).await;
@@ -101,9 +102,9 @@ impl Run {
             };
             if retry >= backoff::MAX_RETRIES || !may_recover(&error) {
                 // Whoever waits hears of it; later calls try again, in a while.
-                tracing::error!("Redis results at {} are out of reach: {error}", self.display_url);
+                tracing::error!("Redis results at {} are out of reach: {error}", self.target.display_url());
                 let reason = error.to_string();
-                let failed = Error::Unavailable { store: self.display_url.clone(), reason };
+                let failed = Error::Unavailable { store: self.target.display_url().to_owned(), reason };
                 self.watchers.notify_all(&Notice::Failed(failed));
                 retry = 0;
             }
