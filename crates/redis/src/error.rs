@@ -31,7 +31,8 @@ pub(crate) fn error_of_half(broker: &str, failed: &RedisError) -> Error {
 pub(crate) fn connect_error(broker: &str, error: &RedisError) -> Error {
     let (broker, mut reason) = (broker.to_owned(), error.to_string());
     // The server says why before it hangs up, which the library does not read.
-    let hung_up = error.is_connection_dropped() || error.is_io_error() && reason.contains("broken pipe");
+    let hung_up = error.is_connection_dropped() && !error.is_connection_refusal()
+        || error.is_io_error() && reason.contains("broken pipe");
     if hung_up {
         reason.push_str(
             " (the server hung up at once: it may have as many clients as its `maxclients` allows)",
