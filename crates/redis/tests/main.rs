@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod conformance;
+mod crashes;
 mod faults;
 mod leases;
 mod places;

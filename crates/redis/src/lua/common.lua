@@ -77,6 +77,9 @@ local function delete_queue(queue)
         local exchange, member = bound:sub(1, at - 1), bound:sub(at + #SEP)
         redis.call('SREM', BINDING .. exchange, member)
         redis.call('SREM', PERMANENT .. exchange, member)
+        if redis.call('EXISTS', BINDING .. exchange) == 0 then
+            redis.call('ZREM', DEADLINES, exchange)
+        end
     end
     -- As a Python worker binds it.
     redis.call('SREM', BINDING .. queue, queue .. SEP .. SEP .. queue)

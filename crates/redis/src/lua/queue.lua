@@ -5,7 +5,12 @@ if what == 'delete' then
     return 0
 elseif what == 'unsubscribe' then
     unsubscribe(queue, consumer)
-    if redis.call('HEXISTS', QUEUES, queue) == 0 then
+    local row, mine = queue_row(queue), false
+    for _, other in ipairs(redis.call('SMEMBERS', CONSUMERS .. queue)) do
+        mine = mine or other:sub(1, #me + 1) == me .. '.'
+    end
+    -- What goes with us, we own whether we consume it or not.
+    if not row or not mine and not row.exclusive and not row.auto_delete then
         redis.call('SREM', OWNED .. me, queue)
     end
     return 0

@@ -1,0 +1,127 @@
+//! A day of crashes in seconds: whoever dies, however often, leaves nothing in Redis.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_broker::{
+    Address, Binding, Connection, Exchange, ExchangeKind, Inbox, Prefetch, Queue, Session, Settlement,
+    Topology,
+};
+use celeriac_testkit::{Process, Redis, Signal};
+
+use crate::support::*;
+
+const REPLIES: &str = "reply.celery.pidbox";
+const NAME: &str = "crashes";
+
+/// What a worker or a client has: a mailbox, a queue for replies, one for events, one that it never consumes, and
+/// leases. Without `consuming`, it gets no further than to declare them.
+async fn one(url: &str, number: impl std::fmt::Display, consuming: bool) -> Resident {
+    let connection = connect(&named(url, NAME)).await;
+    let own = |kind: &str, exclusive| Queue {
+        auto_delete: true,
+        exclusive,
+        expires: Some(Duration::from_secs(60)),
+        ..Queue::new(format!("{number}.{kind}"))
+    };
+    let queues = vec![own("pidbox", false), own("reply", true), own("events", false), own("idle", false)];
+    let names: Vec<_> = queues.iter().map(|queue| queue.name.clone()).collect();
+    let bindings = vec![
+        Binding::new(&names[0], "celery.pidbox", ""),
+        Binding::new(&names[1], REPLIES, &names[1]),
+        Binding::new(&names[2], "celeryev", "worker.#"),
+        Binding::new(&names[3], REPLIES, &names[3]),
+    ];
+    connection.declare(&Topology { exchanges: exchanges(), queues, bindings }).await.unwrap();
+    // Replies that nobody has read when all ends.
+    for name in [&names[1], &names[3]] {
+        connection.publish(&Address::exchange(REPLIES, name), message("reply", None)).await.unwrap();
+    }
+    let mut sessions = Vec::new();
+    if consuming {
+        sessions.push(consume(&connection, Prefetch::Session(1), &[&names[0], &names[1], &names[2]]).await);
+        let (session, mut inbox) = consume(&connection, Prefetch::Session(2), &["q"]).await;
+        send(&connection, "q", &number).await;
+        send(&connection, "q", &number).await;
+        next(&mut inbox).await;
+        sessions.push((session, inbox));
+    }
+    Resident { connection, _sessions: sessions }
+}
+
+struct Resident {
+    connection: Arc<dyn Connection>,
+    _sessions: Vec<(Arc<dyn Session>, Inbox)>,
+}
+
+fn exchanges() -> Vec<Exchange> {
+    vec![
+        Exchange::new("celery.pidbox", ExchangeKind::Fanout),
+        Exchange::new(REPLIES, ExchangeKind::Direct),
+        Exchange::new("celeryev", ExchangeKind::Fanout),
+    ]
+}
+
+/// All keys but the locks, which go by themselves.
+fn keys(server: &Redis) -> BTreeSet<String> {
+    let keys = ask(server, "0", &["KEYS", "*"]);
+    let locks = ["celeriac.swept", "celeriac.burial", "unacked_mutex"];
+    keys.lines().filter(|key| !locks.contains(key)).map(str::to_owned).collect()
+}
+
+fn memory(server: &Redis) -> f64 {
+    let info = server.cli(&["INFO", "memory"]);
+    info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_dies_leaves_nothing() {
+    const ROUNDS: usize = 3;
+    const EACH: usize = 40;
+    if let Some(url) = in_role() {
+        let _resident = one(&url, std::process::id(), true).await;
+        println!("\nsettled in");
+        std::future::pending::<()>().await;
+    }
+    let server = Redis::start();
+    let url = server.url(0);
+    // Who stays, and buries the others.
+    let keeper = connect(&url).await;
+    declare(&keeper, "q").await;
+    keeper.declare(&Topology { exchanges: exchanges(), ..Topology::default() }).await.unwrap();
+    let (session, mut inbox) = consume(&keeper, Prefetch::Session(0), &[]).await;
+    let mine = owners(&server, "0");
+    let before = keys(&server);
+    let mut first = None;
+    for round in 0..ROUNDS {
+        let command = role("crashes::who_dies_leaves_nothing", &url);
+        let process = Process::start(&command);
+        let mut residents = Vec::new();
+        for number in 0..EACH {
+            residents.push(one(&url, format!("{round}.{number}"), number % 5 != 0).await);
+        }
+        process.wait_for_line("settled in", DEADLINE);
+        process.signal(Signal::KILL);
+        process.wait(DEADLINE);
+        cut_off(&server, NAME);
+        for resident in &residents {
+            resident.connection.closed().await;
+        }
+        for owner in owners(&server, "0").iter().filter(|owner| !mine.contains(owner)) {
+            age(&server, "0", owner);
+        }
+        until(&server, "0", &["ZCARD", "celeriac.owners"], "1").await;
+        // All tasks are there still, those that were held too.
+        session.subscribe(&celeriac_broker::Subscription::new("q")).await.unwrap();
+        for _ in 0..2 * (EACH - EACH / 5 + 1) {
+            let delivery = next(&mut inbox).await;
+            session.settle(&[Settlement::Ack(delivery.tag)]).await.unwrap();
+        }
+        session.unsubscribe("q").await.unwrap();
+        assert_eq!(keys(&server), before, "round {round}");
+        let used = memory(&server);
+        let first = *first.get_or_insert(used);
+        assert!(used < first * 1.05, "round {round}: {used} bytes, {first} after the first");
+    }
+}
