@@ -23,6 +23,12 @@ async fn echo(value: Value) -> Value {
     value
 }
 
+/// What the body of a chord may be.
+#[celeriac::task(name = "tasks.xsum")]
+async fn xsum(numbers: Vec<i64>) -> i64 {
+    numbers.iter().sum()
+}
+
 /// Waits without a thread: thousands may wait at once.
 #[celeriac::task(name = "tasks.sleep")]
 async fn sleep(seconds: f64) -> Result<f64, TaskError> {
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
         .task(add)
         .task(noop)
         .task(echo)
+        .task(xsum)
         .task(sleep)
         .task(block)
         .task(fail)

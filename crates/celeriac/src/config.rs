@@ -7,6 +7,7 @@ use std::time::Duration;
 use celeriac_broker::{ExchangeKind, Queue, QueueKind};
 use celeriac_cluster::watch::message::MAX_WATCHERS;
 use celeriac_protocol::codec::{Accept, Compression, Serializer};
+use celeriac_results::Retry;
 use celeriac_worker::{
     EventSettings, GossipMode, Pidbox, ProducerSettings, Queues, Rate, RateError, Settings,
 };
@@ -44,6 +45,19 @@ pub struct Config {
     pub result_persistent: bool,
     /// `global_keyprefix` in `result_backend_transport_options`: what goes before every key in Redis.
     pub result_global_keyprefix: Option<String>,
+    /// `result_chord_ordered` there: whether the body of a chord gets its results in the order of the header. All
+    /// workers on one Redis must agree.
+    pub result_chord_ordered: bool,
+    /// How long the last part of a chord waits for results that others have not stored.
+    pub result_chord_join_timeout: Duration,
+    /// Whether who reads results waits for a store that cannot be reached; workers always do, with what they store.
+    pub result_backend_always_retry: bool,
+    /// How often it is asked, then; `None` is without end.
+    pub result_backend_max_retries: Option<u32>,
+    /// The first pause between two times, in milliseconds; it doubles.
+    pub result_backend_base_sleep_between_retries_ms: u32,
+    /// The longest pause, in milliseconds.
+    pub result_backend_max_sleep_between_retries_ms: u32,
 
     /// Which encodings of calls are read, by name or content type.
     pub accept_content: Vec<String>,
@@ -160,6 +174,12 @@ impl Default for Config {
             result_extended: false,
             result_persistent: false,
             result_global_keyprefix: None,
+            result_chord_ordered: true,
+            result_chord_join_timeout: Duration::from_secs(3),
+            result_backend_always_retry: false,
+            result_backend_max_retries: None,
+            result_backend_base_sleep_between_retries_ms: 10,
+            result_backend_max_sleep_between_retries_ms: 10_000,
             accept_content: vec!["json".to_owned()],
             task_serializer: "json".to_owned(),
             task_compression: None,
@@ -230,6 +250,8 @@ impl Config {
             task_time_limit: self.task_time_limit,
             task_soft_time_limit: self.task_soft_time_limit,
             result_extended: self.result_extended,
+            result_chord_join_timeout: self.result_chord_join_timeout,
+            result_retry: self.retry(),
             soft_shutdown_timeout: self.worker_soft_shutdown_timeout,
             connection_retry_on_startup: self.broker_connection_retry_on_startup,
             connection_max_retries: self.broker_connection_max_retries,
@@ -291,7 +313,18 @@ impl Config {
             expires: self.result_expires,
             persistent: self.result_persistent,
             global_keyprefix: self.result_global_keyprefix.clone(),
+            chord_ordered: self.result_chord_ordered,
+            retry: self.retry(),
         })
+    }
+
+    fn retry(&self) -> Retry {
+        Retry {
+            always: self.result_backend_always_retry,
+            limit: self.result_backend_max_retries,
+            base: Duration::from_millis(self.result_backend_base_sleep_between_retries_ms.into()),
+            max: Duration::from_millis(self.result_backend_max_sleep_between_retries_ms.into()),
+        }
     }
 
     fn control_settings(&self) -> Result<Pidbox, ConfigError> {

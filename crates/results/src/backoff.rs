@@ -15,6 +15,11 @@ pub(crate) fn delay(retry: u32) -> Duration {
     }
 }
 
+/// A random part of a pause, between half and the whole.
+pub(crate) fn jitter(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + (random() % 1_000) as f64 / 2_000.0)
+}
+
 fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

@@ -5,6 +5,7 @@
 //! suite that every store passes.
 
 mod backoff;
+mod chord;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod disabled;
@@ -13,6 +14,7 @@ mod memory;
 mod open;
 #[cfg(feature = "redis")]
 mod redis;
+mod retry;
 mod rpc;
 mod settings;
 #[cfg(feature = "sqlite")]
@@ -20,12 +22,14 @@ mod sqlite;
 mod store;
 mod watchers;
 
+pub use chord::{ChordHeader, ChordPart};
 pub use disabled::DisabledStore;
 pub use error::Error;
 pub use memory::MemoryStore;
 pub use open::open;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+pub use retry::Retry;
 pub use rpc::RpcStore;
 pub use settings::Settings;
 #[cfg(feature = "sqlite")]

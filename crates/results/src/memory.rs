@@ -7,7 +7,7 @@ use celeriac_protocol::{State, TaskMeta};
 use tokio::time::Instant;
 
 use crate::watchers::{Notice, Watchers};
-use crate::{Error, ReplyTo, ResultStore, Settings};
+use crate::{ChordHeader, ChordPart, Error, ReplyTo, ResultStore, Settings};
 
 /// Results in this process's memory, shared by all stores of the same name; for tests and single processes.
 pub struct MemoryStore {
@@ -18,6 +18,7 @@ pub struct MemoryStore {
 
 struct Shared {
     results: Mutex<Results>,
+    chords: Mutex<HashMap<String, Chord>>,
     watchers: Arc<Watchers>,
 }
 
@@ -27,6 +28,14 @@ struct Results {
     /// What expires, soonest first; the number tells apart what expires together.
     expiring: BTreeMap<(Instant, u64), String>,
     stored: u64,
+}
+
+/// What was counted of a chord. One that never ends stays for as long as the store.
+#[derive(Default)]
+struct Chord {
+    /// By place and, where several have the same one, by id.
+    parts: BTreeMap<(i64, String), TaskMeta>,
+    size: Option<usize>,
 }
 
 struct Kept {
@@ -57,7 +66,11 @@ impl MemoryStore {
 
 impl Shared {
     fn new() -> Arc<Self> {
-        Arc::new(Shared { results: Mutex::default(), watchers: Watchers::new() })
+        Arc::new(Shared { results: Mutex::default(), chords: Mutex::default(), watchers: Watchers::new() })
+    }
+
+    fn chords(&self) -> MutexGuard<'_, HashMap<String, Chord>> {
+        self.chords.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The results that have not expired.
@@ -126,6 +139,30 @@ impl ResultStore for MemoryStore {
 
     async fn forget(&self, id: &str) -> Result<(), Error> {
         self.shared.live().remove(id);
+        Ok(())
+    }
+
+    async fn chord_part(&self, part: &ChordPart<'_>) -> Result<Option<ChordHeader>, Error> {
+        let meta = TaskMeta {
+            id: part.id.to_owned(),
+            state: part.state.clone(),
+            result: part.result.clone(),
+            ..TaskMeta::default()
+        };
+        let mut chords = self.shared.chords();
+        let chord = chords.entry(part.group.to_owned()).or_default();
+        chord.parts.insert((part.index.unwrap_or(i64::MAX), part.id.to_owned()), meta);
+        let is_whole = chord.size == Some(chord.parts.len());
+        Ok(is_whole.then(|| ChordHeader { parts: chord.parts.values().cloned().collect(), saved: None }))
+    }
+
+    async fn set_chord_size(&self, group: &str, size: usize) -> Result<(), Error> {
+        self.shared.chords().entry(group.to_owned()).or_default().size = Some(size);
+        Ok(())
+    }
+
+    async fn chord_done(&self, group: &str) -> Result<(), Error> {
+        self.shared.chords().remove(group);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use celeriac_protocol::codec::{Accept, Serializer};
 use celeriac_protocol::{EncodedBody, TaskMeta};
 
-use crate::Error;
+use crate::{Error, Retry};
 
 /// What Celery's `result_*` settings say.
 #[derive(Debug, Clone)]
@@ -21,6 +21,11 @@ pub struct Settings {
     /// What goes in front of every key (`result_backend_transport_options`, `global_keyprefix`); the redis store
     /// only.
     pub global_keyprefix: Option<String>,
+    /// Whether the results of a chord come in the order of its header, not in that of their ends
+    /// (`result_backend_transport_options`, `result_chord_ordered`); the redis store only. All workers must agree.
+    pub chord_ordered: bool,
+    /// How often a store is asked that cannot be reached; the redis store only.
+    pub retry: Retry,
 }
 
 impl Default for Settings {
@@ -31,6 +36,8 @@ impl Default for Settings {
             expires: Some(Duration::from_secs(24 * 60 * 60)),
             persistent: false,
             global_keyprefix: None,
+            chord_ordered: true,
+            retry: Retry::default(),
         }
     }
 }
@@ -47,15 +54,18 @@ impl Settings {
         }
     }
 
-    /// Stores keep no content type: what they hold is read by the serializer that is set, as in Celery.
     pub(crate) fn decode(&self, id: &str, data: Bytes) -> Result<TaskMeta, Error> {
-        let body = EncodedBody {
+        self.decode_body(id, &self.body(data))
+    }
+
+    /// Stores keep no content type: what they hold is read by the serializer that is set, as in Celery.
+    pub(crate) fn body(&self, data: Bytes) -> EncodedBody {
+        EncodedBody {
             content_type: self.serializer.content_type().to_owned(),
             content_encoding: self.serializer.content_encoding().to_owned(),
             compression: None,
             data,
-        };
-        self.decode_body(id, &body)
+        }
     }
 
     pub(crate) fn decode_body(&self, id: &str, body: &EncodedBody) -> Result<TaskMeta, Error> {

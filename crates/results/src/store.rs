@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use celeriac_protocol::TaskMeta;
 
-use crate::Error;
+use crate::{ChordHeader, ChordPart, Error};
 
 /// Where the caller wants to hear of a result: the `reply_to` and `correlation_id` of its task message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,6 +51,32 @@ pub trait ResultStore: Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`].
     async fn forget(&self, id: &str) -> Result<(), Error>;
+
+    /// Counts a part of a chord that has ended; whoever counts the last gets all of them, and calls the body. It may be
+    /// counted again until [`chord_done`](Self::chord_done), and counts once.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by a store that no client of Celery's can count a chord in, [`Error::Encode`],
+    /// [`Error::Unavailable`], [`Error::Invalid`] when the counted parts cannot be read.
+    async fn chord_part(&self, _part: &ChordPart<'_>) -> Result<Option<ChordHeader>, Error> {
+        Err(Error::Unsupported { store: self.name(), what: "count the parts of a chord" })
+    }
+
+    /// Says how many parts a chord has, before the last of them is sent.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], [`Error::Unavailable`].
+    async fn set_chord_size(&self, _group: &str, _size: usize) -> Result<(), Error> {
+        Err(Error::Unsupported { store: self.name(), what: "count the parts of a chord" })
+    }
+
+    /// Drops what was counted for a chord: its body is called.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], [`Error::Unavailable`].
+    async fn chord_done(&self, _group: &str) -> Result<(), Error> {
+        Err(Error::Unsupported { store: self.name(), what: "count the parts of a chord" })
+    }
 
     /// What a caller writes into `reply_to` of its task messages: the queue that answers go to, if this store
     /// answers by queue.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use celeriac_protocol::Map;
 use celeriac_protocol::codec::Accept;
 use celeriac_protocol::revoked;
+use celeriac_results::Retry;
 
 use crate::executor::Autoscale;
 use crate::pidbox::{EventSettings, Pidbox};
@@ -45,6 +46,10 @@ pub struct Settings {
     pub task_soft_time_limit: Option<Duration>,
     /// `result_extended`.
     pub result_extended: bool,
+    /// `result_chord_join_timeout`: how long a chord's last part waits for results that the others have not stored.
+    pub result_chord_join_timeout: Duration,
+    /// How often a result store is asked that cannot be reached.
+    pub result_retry: Retry,
     /// `worker_soft_shutdown_timeout`: how long running tasks may go on before a cold shutdown cancels them.
     pub soft_shutdown_timeout: Duration,
     /// `broker_connection_retry_on_startup`.
@@ -151,6 +156,8 @@ impl Default for Settings {
             task_time_limit: None,
             task_soft_time_limit: None,
             result_extended: false,
+            result_chord_join_timeout: Duration::from_secs(3),
+            result_retry: Retry::default(),
             soft_shutdown_timeout: Duration::ZERO,
             connection_retry_on_startup: true,
             connection_max_retries: Some(100),

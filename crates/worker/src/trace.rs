@@ -10,17 +10,21 @@ use std::time::{Duration, Instant};
 use celeriac_broker::Address;
 use celeriac_protocol::codec::Accept;
 use celeriac_protocol::result::{Exception, Extended};
-use celeriac_protocol::{Embed, Map, TaskHeaders, TaskMessage, TaskMeta, Value, repr, time};
-use celeriac_results::{ReplyTo, ResultStore};
+use celeriac_protocol::{
+    Embed, Map, Signature, State, TaskHeaders, TaskMessage, TaskMeta, Value, repr, time,
+};
+use celeriac_results::{ReplyTo, ResultStore, Retry};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::attempt::{self, Ended, seconds};
 use crate::backend::Backend;
 use crate::backoff::random;
+use crate::chord::{self, Part};
 use crate::counters::Counters;
 use crate::events::Dispatcher;
 use crate::followup;
+use crate::launch::{Launch, patiently};
 use crate::producer::{Producer, expiration};
 use crate::request::{Facts, Policy, Request};
 use crate::revokes::Revokes;
@@ -32,6 +36,8 @@ pub(crate) struct Tracer {
     pub(crate) hostname: Arc<str>,
     pub(crate) accept: Accept,
     pub(crate) result_extended: bool,
+    pub(crate) chord_join_timeout: Duration,
+    pub(crate) retry: Retry,
     pub(crate) store: Arc<dyn ResultStore>,
     pub(crate) producer: Arc<Producer>,
     pub(crate) counters: Arc<Counters>,
@@ -126,10 +132,29 @@ impl Tracer {
             fields.insert("signum", signal.map_or(Value::Null, |signal| Value::Int(signal.into())));
             fields.insert("expired", expired);
         });
+        let meta = TaskMeta::revoked(&facts.headers.id, reason);
+        let (state, result) = (meta.state.clone(), meta.result.clone());
         if facts.policy.store_errors {
-            let meta = TaskMeta::revoked(&facts.headers.id, reason);
             self.store(meta, &facts.headers, &facts.reply_to()).await;
         }
+        // Only what is in a group may be in a chord: other bodies need not be read.
+        let body = facts.headers.group.as_ref().and_then(|_| facts.body.decode(&self.accept).ok());
+        if let Some(body) = body.and_then(|body| body.embed.chord) {
+            self.end_part(facts, body, &state, &result).await;
+        }
+    }
+
+    /// Counts a task in the chord that it is a part of.
+    async fn end_part(&self, facts: &Facts, body: Signature, state: &State, result: &Value) {
+        let headers = &*facts.headers;
+        let Some(group) = headers.group.as_deref() else { return };
+        let redelivered = facts.origin.redelivered;
+        let part = Part { id: &headers.id, group, index: headers.group_index, redelivered, body };
+        chord::ended(self, &self.launch(headers), part, state, result).await;
+    }
+
+    fn launch<'a>(&'a self, parent: &'a TaskHeaders) -> Launch<'a> {
+        Launch { producer: &self.producer, store: &*self.store, parent }
     }
 
     /// Tells of a task that was ended because the broker is lost, and runs again (`celery/worker/request.py`,
@@ -199,16 +224,25 @@ impl Running {
         let runtime = self.started.elapsed().as_secs_f64();
         let shown = (tracing::enabled!(tracing::Level::INFO) || tracer.events.wants_tasks())
             .then(|| repr::value(&value));
-        let embed = std::mem::take(&mut self.embed);
-        let children = match followup::after_success(&tracer.producer, self.headers(), embed, &value).await {
+        let mut embed = std::mem::take(&mut self.embed);
+        let followed = followup::after_success(&tracer.launch(self.headers()), &mut embed, &value).await;
+        let chord = embed.chord.take();
+        let children = match followed {
             Ok(children) => children,
-            Err(error) => return self.fail_and_settle(tracer, Failure::from_error(&error)).await,
+            Err(error) => {
+                self.embed = Embed { chord, ..embed };
+                return self.fail_and_settle(tracer, Failure::from_error(&error)).await;
+            }
         };
         tracer.counters.succeeded.count();
+        let part = chord.map(|body| (body, value.clone()));
         if !self.policy().ignore_result {
             let mut meta = TaskMeta::success(self.task.id(), value);
             meta.children = children;
             self.store(tracer, meta).await;
+        }
+        if let Some((body, value)) = part {
+            tracer.end_part(&self.facts, body, &State::Success, &value).await;
         }
         if let Some(shown) = shown {
             tracing::info!("Task {} succeeded in {runtime:.6}s: {shown}", self.label());
@@ -261,7 +295,7 @@ impl Running {
         message.properties.expiration = left.and_then(expiration);
         let origin = &self.facts.origin;
         let address = Address::exchange(&origin.exchange, &origin.routing_key);
-        let sent = followup::patiently(|| tracer.producer.forward(address.clone(), message.clone())).await;
+        let sent = patiently(|| tracer.producer.forward(address.clone(), message.clone())).await;
         if let Err(error) = sent {
             // As Celery: what cannot be tried again is rejected (`celery/app/task.py`, `retry`).
             let told = self.fail(tracer, Failure::from_error(&error)).await;
@@ -338,13 +372,44 @@ impl Running {
         tracer.counters.failed.count();
         let (shown, traceback) = (failure.repr(), traceback(&self.label(), &tracer.hostname, &failure));
         tracing::error!("Task {} raised unexpected: {shown}\n{traceback}", self.label());
+        let meta = TaskMeta::failure(self.task.id(), exception(&failure), Some(traceback.clone()));
         if self.policy().store_errors {
-            let exception = exception(&failure);
-            self.store(tracer, TaskMeta::failure(self.task.id(), exception, Some(traceback.clone()))).await;
+            self.store(tracer, meta.clone()).await;
         }
-        let errbacks = std::mem::take(&mut self.embed.errbacks);
-        followup::after_failure(&tracer.producer, self.headers(), errbacks).await;
+        let Embed { errbacks, chain, chord, .. } = std::mem::take(&mut self.embed);
+        if let Some(body) = chord {
+            tracer.end_part(&self.facts, body, &meta.state, &meta.result).await;
+        }
+        for next in chain {
+            self.fail_next(tracer, next, &meta).await;
+        }
+        followup::after_failure(&tracer.launch(self.headers()), self.task.id(), errbacks).await;
         [("exception", shown), ("traceback", traceback)]
+    }
+
+    /// A task of the chain that is never run has failed too: somebody may wait for it, or a chord count on it
+    /// (`celery/backends/base.py`, `mark_as_failure`).
+    async fn fail_next(&self, tracer: &Tracer, next: Signature, failure: &TaskMeta) {
+        let text = |key: &str| next.options.get(key).and_then(Value::as_str).map(str::to_owned);
+        let Some(id) = text("task_id") else { return };
+        let group = text("group_id");
+        if self.policy().store_errors {
+            let headers = TaskHeaders {
+                group: group.clone(),
+                parent_id: text("parent_id"),
+                ..TaskHeaders::new(next.task.as_str(), id.as_str())
+            };
+            let reply_to = ReplyTo { correlation_id: id.clone(), ..self.facts.reply_to() };
+            tracer.store(TaskMeta { id: id.clone(), ..failure.clone() }, &headers, &reply_to).await;
+        }
+        let body = next.options.get("chord").cloned().map(Signature::from_value);
+        if let (Some(group), Some(Ok(body))) = (group, body) {
+            let index = next.options.get("group_index").and_then(Value::as_i64);
+            let redelivered = self.facts.origin.redelivered;
+            let part = Part { id: &id, group: &group, index, redelivered, body };
+            let launch = tracer.launch(self.headers());
+            chord::ended(tracer, &launch, part, &failure.state, &failure.result).await;
+        }
     }
 
     fn tell_failed(&self, tracer: &Tracer, told: [(&'static str, String); 2]) {

@@ -212,6 +212,8 @@ impl Worker {
                 hostname: hostname.clone(),
                 accept: settings.accept.clone(),
                 result_extended: settings.result_extended,
+                chord_join_timeout: settings.result_chord_join_timeout,
+                retry: settings.result_retry,
                 store: self.store.clone(),
                 events: events.clone(),
                 revokes: revokes.clone(),

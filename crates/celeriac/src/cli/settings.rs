@@ -35,6 +35,18 @@ pub(super) fn set(config: &mut Config, name: &str, value: &str) -> Result<(), Se
         "result_serializer" => text(&mut config.result_serializer, value),
         "result_extended" => flag(&mut config.result_extended, value),
         "result_persistent" => flag(&mut config.result_persistent, value),
+        "result_chord_ordered" => flag(&mut config.result_chord_ordered, value),
+        "result_chord_join_timeout" => {
+            values::seconds(value).map(|time| config.result_chord_join_timeout = time)
+        }
+        "result_backend_always_retry" => flag(&mut config.result_backend_always_retry, value),
+        "result_backend_max_retries" => optional(&mut config.result_backend_max_retries, value, parsed),
+        "result_backend_base_sleep_between_retries_ms" => {
+            parsed(value).map(|number| config.result_backend_base_sleep_between_retries_ms = number)
+        }
+        "result_backend_max_sleep_between_retries_ms" => {
+            parsed(value).map(|number| config.result_backend_max_sleep_between_retries_ms = number)
+        }
         "accept_content" => list(value).map(|names| config.accept_content = names),
         "result_accept_content" => optional(&mut config.result_accept_content, value, list),
         "task_serializer" => text(&mut config.task_serializer, value),

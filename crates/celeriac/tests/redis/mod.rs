@@ -1,5 +1,6 @@
 //! The example `hello` on Redis, in a cluster with Python's workers and clients.
 
+mod chords;
 mod cluster;
 mod faults;
 mod mixed;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod chords;
 mod content;
 mod states;
 mod waiting;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use celeriac_protocol::TaskMeta;
 
+pub use self::chords::*;
 use self::content::settings;
 pub use self::content::*;
 pub use self::states::*;
@@ -100,7 +102,8 @@ macro_rules! suite {
             every_value_survives, exceptions_survive, every_field_survives, large_results_survive,
             odd_ids_survive, every_serializer_is_read_back, other_serializers_are_refused,
             waits_after_ready, waits_before_ready, unready_states_do_not_end_a_wait,
-            many_waiters_of_one_task, a_dropped_wait_leaves_the_others, many_tasks_at_once);
+            many_waiters_of_one_task, a_dropped_wait_leaves_the_others, many_tasks_at_once,
+            the_last_part_of_a_chord_gets_all, a_part_that_comes_again_counts_once);
     };
     ($fixture:expr, $($property:ident),+) => {
         $(

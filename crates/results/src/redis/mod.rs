@@ -1,5 +1,6 @@
 //! The redis store: Celery's keys, values and messages (`celery/backends/redis.py`).
 
+mod chord;
 mod link;
 mod subscriber;
 
@@ -12,11 +13,12 @@ use celeriac_broker::url::UrlError;
 use celeriac_protocol::TaskMeta;
 use celeriac_redis_client::{Dialect, Target, Urls};
 use redis::{Cmd, Script};
+use tokio::sync::watch;
 
 use self::link::Link;
 use self::subscriber::Subscriber;
 use crate::watchers::{Notice, Watchers};
-use crate::{Error, ReplyTo, ResultStore, Settings};
+use crate::{ChordHeader, ChordPart, Error, ReplyTo, ResultStore, Settings};
 
 /// Keeps and publishes a result unless a success is there. The status stands first in what Celery's JSON and
 /// msgpack write, and in a line of its own in YAML; only what looks otherwise is decoded. Redis runs it as one step
@@ -52,14 +54,22 @@ pub struct RedisStore {
     link: Link,
     keys: Arc<Keys>,
     settings: Arc<Settings>,
-    script: String,
+    scripts: Scripts,
     watchers: Arc<Watchers>,
     subscriber: Subscriber,
+    closing: watch::Sender<bool>,
+}
+
+/// The hashes that Redis knows its scripts by.
+struct Scripts {
+    store: String,
+    part: String,
 }
 
 /// The names of keys and channels.
 struct Keys {
     prefix: String,
+    group_prefix: String,
 }
 
 impl RedisStore {
@@ -95,8 +105,62 @@ impl RedisStore {
             watchers: Arc::clone(&watchers),
             changes,
         });
-        let script = Script::new(STORE).get_hash().to_owned();
-        Ok(RedisStore { link: Link::new(target), keys, settings, script, watchers, subscriber })
+        let hash = |script| Script::new(script).get_hash().to_owned();
+        let scripts = Scripts { store: hash(STORE), part: hash(chord::PART) };
+        let (link, (closing, _)) = (Link::new(target), watch::channel(false));
+        Ok(RedisStore { link, keys, settings, scripts, watchers, subscriber, closing })
+    }
+
+    /// How long keys are kept, in whole seconds.
+    fn seconds(&self) -> Option<String> {
+        self.settings.expires().map(|expires| expires.as_millis().div_ceil(1000).to_string())
+    }
+
+    /// Runs a script by its hash, or by its text where Redis does not know it yet.
+    async fn run(
+        &self,
+        hash: &str,
+        script: &str,
+        call: impl Fn(&str, &str) -> Cmd,
+    ) -> Result<redis::Value, Error> {
+        match self.link.query(&call("EVALSHA", hash)).await? {
+            Err(error) if error.code() == Some("NOSCRIPT") => self.link.query(&call("EVAL", script)).await?,
+            answer => answer,
+        }
+        .map_err(|error| self.link.unavailable(&error))
+    }
+
+    async fn read(&self, id: &str) -> Result<TaskMeta, Error> {
+        let mut get = Cmd::new();
+        get.arg("GET").arg(self.keys.key(id));
+        match self.link.query(&get).await? {
+            Ok(redis::Value::Nil) => Ok(TaskMeta::pending(id)),
+            Ok(redis::Value::BulkString(data)) => self.settings.decode(id, Bytes::from(data)),
+            Ok(other) => Err(Error::Invalid { id: id.to_owned(), reason: format!("Redis gave {other:?}") }),
+            Err(error) if error.code() == Some("WRONGTYPE") => {
+                Err(Error::Invalid { id: id.to_owned(), reason: error.to_string() })
+            }
+            Err(error) => Err(self.link.unavailable(&error)),
+        }
+    }
+
+    /// Reads, for as long as the settings say.
+    async fn persist<T, F>(&self, what: &str, mut ask: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        if !self.settings.retry.always {
+            return ask().await;
+        }
+        let mut closing = self.closing.subscribe();
+        tokio::select! {
+            answer = self.settings.retry.insist(what, ask) => answer,
+            _ = closing.wait_for(|closed| *closed) => Err(self.link.closed()),
+        }
+    }
+
+    async fn ask(&self, command: &Cmd) -> Result<redis::Value, Error> {
+        self.link.query(command).await?.map_err(|error| self.link.unavailable(&error))
     }
 }
 
@@ -111,12 +175,16 @@ impl Keys {
         if prefix.chars().last().is_some_and(|last| !":_-.".contains(last)) {
             prefix.push('_');
         }
-        prefix.push_str("celery-task-meta-");
-        Keys { prefix }
+        Keys { group_prefix: format!("{prefix}celery-taskset-meta-"), prefix: prefix + "celery-task-meta-" }
     }
 
     fn key(&self, id: &str) -> String {
         format!("{}{id}", self.prefix)
+    }
+
+    /// What is kept of a group: its results, or by a suffix what a chord counts.
+    fn group(&self, id: &str, suffix: &str) -> String {
+        format!("{}{id}{suffix}", self.group_prefix)
     }
 
     fn id<'a>(&self, key: &'a str) -> Option<&'a str> {
@@ -136,20 +204,14 @@ impl ResultStore for RedisStore {
 
     async fn store(&self, meta: &TaskMeta, _reply_to: Option<&ReplyTo>) -> Result<(), Error> {
         let data = self.settings.encode(meta)?;
-        let seconds = self.settings.expires().map(|expires| expires.as_millis().div_ceil(1000).to_string());
+        let seconds = self.seconds().unwrap_or_default();
         let call = |command: &str, script: &str| {
             let mut call = Cmd::new();
             call.arg(command).arg(script).arg(1).arg(self.keys.key(&meta.id));
-            call.arg(data.as_ref()).arg(seconds.as_deref().unwrap_or_default());
-            call.arg(self.settings.serializer.name());
+            call.arg(data.as_ref()).arg(&seconds).arg(self.settings.serializer.name());
             call
         };
-        match self.link.query(&call("EVALSHA", &self.script)).await? {
-            Err(error) if error.code() == Some("NOSCRIPT") => self.link.query(&call("EVAL", STORE)).await?,
-            answer => answer,
-        }
-        .map(drop)
-        .map_err(|error| self.link.unavailable(&error))
+        self.run(&self.scripts.store, STORE, call).await.map(drop)
     }
 
     /// Nothing to do: a call that waits listens first and looks then.
@@ -158,28 +220,30 @@ impl ResultStore for RedisStore {
     }
 
     async fn fetch(&self, id: &str) -> Result<TaskMeta, Error> {
-        let mut get = Cmd::new();
-        get.arg("GET").arg(self.keys.key(id));
-        match self.link.query(&get).await? {
-            Ok(redis::Value::Nil) => Ok(TaskMeta::pending(id)),
-            Ok(redis::Value::BulkString(data)) => self.settings.decode(id, Bytes::from(data)),
-            Ok(other) => Err(Error::Invalid { id: id.to_owned(), reason: format!("Redis gave {other:?}") }),
-            Err(error) if error.code() == Some("WRONGTYPE") => {
-                Err(Error::Invalid { id: id.to_owned(), reason: error.to_string() })
-            }
-            Err(error) => Err(self.link.unavailable(&error)),
-        }
+        self.persist(id, || self.read(id)).await
     }
 
     async fn wait(&self, id: &str) -> Result<TaskMeta, Error> {
         self.subscriber.start()?;
-        self.watchers.watch(id).ready(self).await
+        self.persist(id, || self.watchers.watch(id).ready(self)).await
     }
 
     async fn forget(&self, id: &str) -> Result<(), Error> {
         let mut delete = Cmd::new();
         delete.arg("DEL").arg(self.keys.key(id));
-        self.link.query(&delete).await?.map(drop).map_err(|error| self.link.unavailable(&error))
+        self.ask(&delete).await.map(drop)
+    }
+
+    async fn chord_part(&self, part: &ChordPart<'_>) -> Result<Option<ChordHeader>, Error> {
+        self.count_part(part).await
+    }
+
+    async fn set_chord_size(&self, group: &str, size: usize) -> Result<(), Error> {
+        self.size_chord(group, size).await
+    }
+
+    async fn chord_done(&self, group: &str) -> Result<(), Error> {
+        self.end_chord(group).await
     }
 
     fn reply_to(&self) -> Option<String> {
@@ -187,6 +251,7 @@ impl ResultStore for RedisStore {
     }
 
     async fn close(&self) {
+        self.closing.send_replace(true);
         self.subscriber.stop().await;
         self.link.close().await;
         self.watchers.notify_all(&Notice::Failed(self.link.closed()));
