@@ -39,6 +39,6 @@ pub use rabbitmq::RabbitMq;
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
 pub use sentinels::Sentinels;
-pub use shared::{AMQP_MANAGEMENT, AMQP_URL, REDIS_URL, rabbitmq, redis};
+pub use shared::{AMQP_MANAGEMENT, AMQP_URL, REDIS_URL, rabbitmq, redis, redis_cluster};
 pub use temp::TempDir;
 pub use tls::Tls;

@@ -1,5 +1,6 @@
 //! A Redis server.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -49,6 +50,26 @@ impl Redis {
         started
     }
 
+    /// Starts one that takes a second to load its data whenever it is started again, and answers `LOADING` meanwhile.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_slow_to_load() -> Self {
+        let delay = ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"];
+        let server = Self::start_with(&[&delay[..], &["--rdbcompression", "no"]].concat());
+        for number in 0..100 {
+            server.cli(&["SET", &format!("celeriac:test:{number}"), &"x".repeat(1000)]);
+        }
+        // Between the keys of a snapshot it answers, between the lines of a log seldom.
+        server.cli(&["BGREWRITEAOF"]);
+        eventually(Duration::from_secs(60), "its data is a snapshot", || {
+            let info = server.cli(&["INFO", "persistence"]);
+            let is = |what: &str| info.contains(what);
+            (is("aof_rewrite_in_progress:0") && is("aof_rewrite_scheduled:0")).then_some(())
+        });
+        server
+    }
+
     /// Its socket in the file system.
     ///
     /// # Panics
@@ -90,6 +111,16 @@ impl Redis {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
         text
+    }
+
+    /// What it answers to a line sent as it is, an error too; empty when it does not let anybody in.
+    pub fn answers(&self, line: &str) -> String {
+        let mut answer = String::new();
+        if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+            let _ = stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes());
+            let _ = stream.read_to_string(&mut answer);
+        }
+        answer
     }
 
     /// The server's process id.

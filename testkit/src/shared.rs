@@ -3,7 +3,7 @@
 use std::env;
 use std::sync::OnceLock;
 
-use crate::{RabbitMq, Redis};
+use crate::{RabbitMq, Redis, RedisCluster};
 
 /// The URL of a RabbitMQ that runs already.
 pub const AMQP_URL: &str = "CELERIAC_TEST_AMQP_URL";
@@ -32,6 +32,14 @@ pub fn redis() -> &'static Redis {
         Some(port) => Redis::at(port),
         None => Redis::start(),
     })
+}
+
+/// A cluster for this process, which dies with it; nothing moves there.
+///
+/// Tests share it, so each takes a hash tag of its own.
+pub fn redis_cluster() -> &'static RedisCluster {
+    static CLUSTER: OnceLock<RedisCluster> = OnceLock::new();
+    CLUSTER.get_or_init(RedisCluster::start)
 }
 
 /// The port in the URL that the variable holds.

@@ -10,5 +10,6 @@ mod places;
 mod python;
 mod queues;
 mod refusals;
+mod secure;
 mod sessions;
 mod support;

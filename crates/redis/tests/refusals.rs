@@ -50,6 +50,22 @@ async fn what_passes_is_recoverable() {
     first.close().await;
 }
 
+/// One that still loads its data says so, and is there in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_loads_is_waited_for() {
+    let server = std::sync::Arc::new(Redis::start_slow_to_load());
+    server.kill();
+    let restarting = tokio::task::spawn_blocking({
+        let server = server.clone();
+        move || server.restart()
+    });
+    eventually(DEADLINE, "it loads", || server.answers("PING").contains("LOADING").then_some(()));
+    let error = refusal(&server.url(0)).await;
+    assert!(matches!(error, Error::Connect { .. }) && error.to_string().contains("is loading"), "{error}");
+    restarting.await.unwrap();
+    connect(&server.url(0)).await.close().await;
+}
+
 /// A full Redis takes nothing more, but what it has can be worked off.
 #[tokio::test]
 async fn a_full_redis_can_be_emptied() {
@@ -123,7 +139,7 @@ async fn an_old_server_serves() {
 }
 
 /// A list and a fanout exchange, from one connection to another.
-async fn ping_pong(url: &str) {
+pub async fn ping_pong(url: &str) {
     use celeriac_broker::{Address, Binding, Exchange, ExchangeKind, Published, Queue, Topology};
     let (one, other) = (connect(url).await, connect(url).await);
     declare(&one, "q").await;

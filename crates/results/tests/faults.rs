@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use celeriac_broker::{BrokerUrl, MemoryTransport, Transport};
 use celeriac_protocol::TaskMeta;
-use celeriac_results::conformance::{Stores, id};
+use celeriac_results::conformance::{DEADLINE, Stores, id};
 use celeriac_results::{Error, ResultStore, Settings};
-use celeriac_testkit::Redis;
+use celeriac_testkit::{Redis, eventually, free_port};
 
 use crate::{redis, rpc};
 
@@ -45,6 +45,61 @@ async fn redis_comes_back_under_waits_and_stores() {
         assert_eq!(seen.await.unwrap(), *meta);
     }
     stores.close().await;
+}
+
+/// A Redis that is full, has become a replica, has too many clients or still loads its data, is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passes_is_waited_for() {
+    let server = Arc::new(Redis::start_slow_to_load());
+    let store = redis::open(&server.url(0), Settings::default());
+    let before = TaskMeta::success(id(), "before");
+    store.store(&before, None).await.unwrap();
+    let gone = free_port().to_string();
+    for (begin, end) in [
+        (&["CONFIG", "SET", "maxmemory", "1"][..], &["CONFIG", "SET", "maxmemory", "0"][..]),
+        (&["REPLICAOF", "127.0.0.1", &gone], &["REPLICAOF", "NO", "ONE"]),
+    ] {
+        server.cli(begin);
+        let refusals = || -> u64 {
+            let errors = server.cli(&["INFO", "errorstats"]);
+            let counts = errors.lines().filter(|line| !line.contains("NOSCRIPT"));
+            counts.filter_map(|line| line.trim().rsplit('=').next()?.parse::<u64>().ok()).sum()
+        };
+        let before = refusals();
+        let meta = TaskMeta::success(id(), 1);
+        let storing = tokio::spawn({
+            let (store, meta) = (store.clone(), meta.clone());
+            async move { store.store(&meta, None).await }
+        });
+        eventually(DEADLINE, "it is refused", || (refusals() > before).then_some(()));
+        server.cli(end);
+        storing.await.unwrap().unwrap();
+        assert_eq!(store.fetch(&meta.id).await.unwrap(), meta, "{begin:?}");
+    }
+    server.kill();
+    let restarting = tokio::task::spawn_blocking({
+        let server = server.clone();
+        move || server.restart()
+    });
+    eventually(DEADLINE, "it loads", || server.answers("PING").contains("LOADING").then_some(()));
+    assert_eq!(store.fetch(&before.id).await.unwrap(), before);
+    restarting.await.unwrap();
+
+    // One that this test asks by is let in; another store is not, until there is room.
+    server.cli(&["CONFIG", "SET", "maxclients", "1"]);
+    let late = redis::open(&server.url(0), Settings::default());
+    let fetching = tokio::spawn({
+        let (late, id) = (late.clone(), before.id.clone());
+        async move { late.fetch(&id).await }
+    });
+    let rejected = || {
+        let stats = server.answers("INFO stats");
+        stats.contains("max number of clients").then_some(())
+    };
+    eventually(DEADLINE, "nobody else is let in", rejected);
+    store.close().await;
+    assert_eq!(fetching.await.unwrap().unwrap(), before);
+    late.close().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 
 mod faults;
 mod memory;
+mod places;
 mod python;
 mod redis;
 mod rpc;

@@ -169,6 +169,28 @@ async fn tls_and_unix_sockets_are_served() {
     assert!(refused.contains("certificate"), "{refused}");
 }
 
+/// What docs/redis.md says that the user of a result store needs is enough.
+#[tokio::test]
+async fn a_user_needs_few_rights() {
+    let docs = include_str!("../../../docs/redis.md");
+    let rules = docs.split("A result store needs `").nth(1).and_then(|rest| rest.split('`').next());
+    let rules: Vec<_> = rules.expect("the rules in docs/redis.md").split_whitespace().collect();
+    let server = celeriac_testkit::Redis::start();
+    let user = ["ACL", "SETUSER", "few", "on", ">word", "~*", "&*"];
+    server.cli(&[&user[..], &rules].concat());
+    let url = format!("redis://few:word@127.0.0.1:{}/3", server.port());
+    let stores = Stores { caller: open(&url, Settings::default()), worker: open(&url, Settings::default()) };
+    for expires in [None, Some(std::time::Duration::from_secs(9))] {
+        let worker = open(&url, Settings { expires, ..Settings::default() });
+        let meta = TaskMeta::success(id(), 1);
+        worker.store(&meta, None).await.unwrap();
+        assert_eq!(stores.wait(&meta.id).await, meta);
+        worker.close().await;
+        stores.caller.forget(&meta.id).await.unwrap();
+    }
+    stores.close().await;
+}
+
 /// A refused password is told at once, whoever waits.
 #[tokio::test]
 async fn a_refused_password_is_told() {
