@@ -10,7 +10,8 @@ use uuid::Uuid;
 use crate::cluster::Cluster;
 use crate::control::Control;
 use crate::events::Receiver;
-use crate::{AsyncResult, Config, ConfigError, TaskCall, connect};
+use crate::group_result::{self, GroupResult};
+use crate::{AsyncResult, Config, ConfigError, ResultError, TaskCall, connect};
 
 /// A program's tasks and settings: it sends calls and makes workers. Cheap to clone.
 ///
@@ -210,6 +211,18 @@ impl App {
     /// The result of a call with this id, which may have been sent by another program.
     pub fn result<T>(&self, id: impl Into<String>) -> AsyncResult<T> {
         AsyncResult::new(id.into(), self.0.store.clone(), false)
+    }
+
+    /// The group of results that [`GroupResult::save`], or Python's, has kept under this id; groups in it are
+    /// unrolled.
+    ///
+    /// # Errors
+    /// When the store cannot be asked, or keeps no groups: only Redis does.
+    pub async fn group_result<T>(&self, id: &str) -> Result<Option<GroupResult<T>>, ResultError> {
+        let saved = self.0.store.restore_group(id).await?;
+        let group =
+            |saved| GroupResult::new(id, group_result::members(&saved).into_iter().map(|id| self.result(id)));
+        Ok(saved.map(group))
     }
 
     /// A worker for the app's tasks: `app.worker().run().await?`. It shares the app's connection that publishes and

@@ -42,6 +42,7 @@ pub mod connect;
 pub mod control;
 mod error;
 pub mod events;
+mod group_result;
 mod mailbox;
 mod origin;
 mod outcome;
@@ -64,6 +65,7 @@ pub use celeriac_worker::{
 };
 pub use config::{Config, PublishRetryPolicy};
 pub use error::{ConfigError, ControlError, ResultError};
+pub use group_result::GroupResult;
 
 /// What the code of [`task`] uses.
 #[doc(hidden)]

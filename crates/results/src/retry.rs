@@ -35,9 +35,8 @@ impl Retry {
         let mut tries = 0;
         loop {
             match ask().await {
-                Err(error) if error.is_recoverable() && self.limit.is_none_or(|limit| tries < limit) => {
-                    let pause = self.base.saturating_mul(2u32.saturating_pow(tries)).min(self.max);
-                    let pause = backoff::jitter(pause);
+                Err(error) if error.is_recoverable() && !self.is_over(tries) => {
+                    let pause = self.pause(tries);
                     tries = tries.saturating_add(1);
                     tracing::warn!("{what} waits, retry {tries} in {:.2}s: {error}", pause.as_secs_f64());
                     tokio::time::sleep(pause).await;
@@ -45,6 +44,16 @@ impl Retry {
                 answer => return answer,
             }
         }
+    }
+
+    /// Whether so many retries were enough.
+    pub(crate) fn is_over(&self, tries: u32) -> bool {
+        self.limit.is_some_and(|limit| tries >= limit)
+    }
+
+    /// How long to wait before the next.
+    pub(crate) fn pause(&self, tries: u32) -> Duration {
+        backoff::jitter(self.base.saturating_mul(2u32.saturating_pow(tries)).min(self.max))
     }
 }
 

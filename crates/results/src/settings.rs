@@ -47,6 +47,12 @@ impl Settings {
         self.expires.filter(|expires| !expires.is_zero())
     }
 
+    /// The same in whole seconds, as Redis counts.
+    #[cfg(feature = "redis")]
+    pub(crate) fn seconds(&self) -> Option<String> {
+        self.expires().map(|expires| expires.as_millis().div_ceil(1000).to_string())
+    }
+
     pub(crate) fn encode(&self, meta: &TaskMeta) -> Result<Bytes, Error> {
         match meta.encode(self.serializer) {
             Ok(body) => Ok(body.data),

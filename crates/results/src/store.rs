@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use celeriac_protocol::TaskMeta;
+use celeriac_protocol::{TaskMeta, Value};
 
 use crate::{ChordHeader, ChordPart, Error};
 
@@ -27,6 +27,16 @@ pub trait ResultStore: Send + Sync {
     /// # Errors
     /// [`Error::Encode`], [`Error::Unavailable`].
     async fn store(&self, meta: &TaskMeta, reply_to: Option<&ReplyTo>) -> Result<(), Error>;
+
+    /// Keeps a state as [`store`](Self::store) does, but does not wait for a store that is away: a task whose message is
+    /// settled has nothing to wait for. What a store keeps in memory meanwhile has bounds, and waits past them; it
+    /// is written in its order, and what never is, is logged.
+    ///
+    /// # Errors
+    /// Those of `store`.
+    async fn hold(&self, meta: &TaskMeta, reply_to: Option<&ReplyTo>) -> Result<(), Error> {
+        self.store(meta, reply_to).await
+    }
 
     /// Tells the store that a call with this id is about to be sent, so that no answer is missed.
     ///
@@ -76,6 +86,22 @@ pub trait ResultStore: Send + Sync {
     /// [`Error::Unsupported`], [`Error::Unavailable`].
     async fn chord_done(&self, _group: &str) -> Result<(), Error> {
         Err(Error::Unsupported { store: self.name(), what: "count the parts of a chord" })
+    }
+
+    /// Keeps which results a group has, as `GroupResult.as_tuple` writes them.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], [`Error::Encode`], [`Error::Unavailable`].
+    async fn save_group(&self, _id: &str, _results: &Value) -> Result<(), Error> {
+        Err(Error::Unsupported { store: self.name(), what: "keep groups" })
+    }
+
+    /// Which results a group has that was saved.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], [`Error::Unavailable`], [`Error::Invalid`].
+    async fn restore_group(&self, _id: &str) -> Result<Option<Value>, Error> {
+        Err(Error::Unsupported { store: self.name(), what: "keep groups" })
     }
 
     /// What a caller writes into `reply_to` of its task messages: the queue that answers go to, if this store

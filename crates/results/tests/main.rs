@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod backlog;
 mod faults;
 mod memory;
 mod places;
@@ -9,3 +10,4 @@ mod python;
 mod redis;
 mod rpc;
 mod sqlite;
+mod together;

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use celeriac_broker::BrokerUrl;
-use celeriac_protocol::TaskMeta;
+use celeriac_protocol::{State, TaskMeta, Value};
 use celeriac_results::conformance::{DEADLINE, Fixture, Stores, id};
-use celeriac_results::{Error, RedisStore, ResultStore, Settings};
+use celeriac_results::{ChordPart, Error, RedisStore, ResultStore, Settings};
 
 struct Redis;
 
@@ -176,8 +176,10 @@ async fn a_user_needs_few_rights() {
     let rules = docs.split("A result store needs `").nth(1).and_then(|rest| rest.split('`').next());
     let rules: Vec<_> = rules.expect("the rules in docs/redis.md").split_whitespace().collect();
     let server = celeriac_testkit::Redis::start();
-    let user = ["ACL", "SETUSER", "few", "on", ">word", "~*", "&*"];
-    server.cli(&[&user[..], &rules].concat());
+    let keys = docs.split("for `~celery").nth(1).and_then(|rest| rest.split('`').next());
+    let keys = format!("~celery{}", keys.expect("the keys in docs/redis.md"));
+    let keys: Vec<_> = keys.split_whitespace().collect();
+    server.cli(&[&["ACL", "SETUSER", "few", "on", ">word", "resetchannels"][..], &keys, &rules].concat());
     let url = format!("redis://few:word@127.0.0.1:{}/3", server.port());
     let stores = Stores { caller: open(&url, Settings::default()), worker: open(&url, Settings::default()) };
     for expires in [None, Some(std::time::Duration::from_secs(9))] {
@@ -187,6 +189,21 @@ async fn a_user_needs_few_rights() {
         assert_eq!(stores.wait(&meta.id).await, meta);
         worker.close().await;
         stores.caller.forget(&meta.id).await.unwrap();
+    }
+    let (one, other) = tokio::join!(stores.caller.fetch("one"), stores.caller.fetch("other"));
+    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+    for chord_ordered in [true, false] {
+        let (worker, group) = (open(&url, Settings { chord_ordered, ..Settings::default() }), id());
+        worker.set_chord_size(&group, 1).await.unwrap();
+        for redelivered in [false, true] {
+            let (state, result) = (&State::Success, &Value::from(redelivered));
+            let part = ChordPart { group: &group, index: Some(0), id: "a", state, result, redelivered };
+            assert!(worker.chord_part(&part).await.unwrap().is_some());
+        }
+        worker.chord_done(&group).await.unwrap();
+        worker.save_group(&group, &Value::Null).await.unwrap();
+        assert_eq!(worker.restore_group(&group).await.unwrap(), Some(Value::Null));
+        worker.close().await;
     }
     stores.close().await;
 }

@@ -49,7 +49,7 @@ impl Backend for Tracer {
         }
         let exception = Exception::new("NotRegistered", "celery.exceptions", name);
         let meta = TaskMeta::failure(&headers.id, exception, None);
-        self.store(meta, headers, &request::reply_to(headers, &message.properties)).await;
+        self.store(meta, headers, &request::reply_to(headers, &message.properties), true).await;
     }
 
     async fn mark_revoked(&self, id: &str) -> Result<(), String> {

@@ -226,6 +226,11 @@ impl Facts {
         self.headers.expires.is_some_and(|expires| now > expires)
     }
 
+    /// Whether its message is acknowledged or rejected.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.progress.acknowledged.load(Ordering::Relaxed)
+    }
+
     /// Where its caller wants to hear of it.
     pub(crate) fn reply_to(&self) -> ReplyTo {
         reply_to(&self.headers, &self.properties)

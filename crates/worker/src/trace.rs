@@ -53,6 +53,8 @@ struct Running {
     embed: Embed,
     extended: Option<Extended>,
     started: Instant,
+    /// Its result could not be stored: its message goes back if it still can.
+    unstored: bool,
 }
 
 impl Tracer {
@@ -85,7 +87,8 @@ impl Tracer {
         if !facts.policy.acks_late && prepared.is_ok() {
             if facts.task.task.pace.is_short() { request.ack() } else { request.ack_now() }
         }
-        let mut running = Running { task, facts, request, embed, extended, started: Instant::now() };
+        let mut running =
+            Running { task, facts, request, embed, extended, started: Instant::now(), unstored: false };
         let run = match prepared {
             Ok(run) => run,
             Err(error) => {
@@ -135,7 +138,7 @@ impl Tracer {
         let meta = TaskMeta::revoked(&facts.headers.id, reason);
         let (state, result) = (meta.state.clone(), meta.result.clone());
         if facts.policy.store_errors {
-            self.store(meta, &facts.headers, &facts.reply_to()).await;
+            self.store(meta, &facts.headers, &facts.reply_to(), true).await;
         }
         // Only what is in a group may be in a chord: other bodies need not be read.
         let body = facts.headers.group.as_ref().and_then(|_| facts.body.decode(&self.accept).ok());
@@ -164,7 +167,7 @@ impl Tracer {
         if !facts.policy.ignore_result {
             let exception = Exception::new("Retry", "celery.exceptions", "cancelled by Celery");
             let meta = TaskMeta::retry(&facts.headers.id, exception, None);
-            self.store(meta, &facts.headers, &facts.reply_to()).await;
+            self.store(meta, &facts.headers, &facts.reply_to(), true).await;
         }
     }
 
@@ -176,18 +179,35 @@ impl Tracer {
         if facts.policy.store_errors {
             let exception = Exception::new("InvalidTaskError", "celery.exceptions", reason);
             let meta = TaskMeta::failure(&facts.headers.id, exception, None);
-            self.store(meta, &facts.headers, &facts.reply_to()).await;
+            self.store(meta, &facts.headers, &facts.reply_to(), true).await;
         }
         request.refuse(false);
     }
 
-    /// Stores what became of a task. The stores try again by themselves; what they give up is told here.
-    pub(crate) async fn store(&self, mut meta: TaskMeta, headers: &TaskHeaders, reply_to: &ReplyTo) {
+    /// Stores what became of a task; what cannot be stored is logged. `settled` says that its message is, so that there
+    /// is no use in waiting for a store that is away: the others wait, and are given back if it was in vain, which is
+    /// false.
+    pub(crate) async fn store(
+        &self,
+        mut meta: TaskMeta,
+        headers: &TaskHeaders,
+        reply_to: &ReplyTo,
+        settled: bool,
+    ) -> bool {
         meta.date_done = meta.state.is_ready().then(|| time::iso(Utc::now()));
         meta.group_id = headers.group.clone();
         meta.parent_id = headers.parent_id.clone();
-        if let Err(error) = self.store.store(&meta, Some(reply_to)).await {
-            tracing::error!("Cannot store the result of {}[{}]: {error}", headers.task, headers.id);
+        let stored = if settled {
+            self.store.hold(&meta, Some(reply_to)).await
+        } else {
+            self.retry.insist(&meta.id, || self.store.store(&meta, Some(reply_to))).await
+        };
+        match stored {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!("Cannot store the result of {}[{}]: {error}", headers.task, headers.id);
+                !error.is_recoverable()
+            }
         }
     }
 
@@ -239,7 +259,9 @@ impl Running {
         if !self.policy().ignore_result {
             let mut meta = TaskMeta::success(self.task.id(), value);
             meta.children = children;
-            self.store(tracer, meta).await;
+            if !self.store(tracer, meta).await {
+                return self.reject(tracer, true);
+            }
         }
         if let Some((body, value)) = part {
             tracer.end_part(&self.facts, body, &State::Success, &value).await;
@@ -335,6 +357,9 @@ impl Running {
 
     async fn fail_and_settle(&mut self, tracer: &Tracer, failure: Failure) {
         let told = self.fail(tracer, failure).await;
+        if self.unstored {
+            return self.reject(tracer, true);
+        }
         if self.policy().acks_late {
             if self.policy().acks_on_failure_or_timeout {
                 self.request.ack();
@@ -350,6 +375,9 @@ impl Running {
         let module = Some("billiard.exceptions".to_owned());
         let failure = Failure { module, ..Failure::new("TimeLimitExceeded", seconds(limit)) };
         let told = self.fail(tracer, failure).await;
+        if self.unstored {
+            return self.reject(tracer, true);
+        }
         if self.policy().acks_late && !self.policy().acks_on_failure_or_timeout {
             // It runs again: no monitor hears of the failure (`celery/worker/request.py`, `on_failure`).
             return self.reject(tracer, true);
@@ -376,6 +404,10 @@ impl Running {
         if self.policy().store_errors {
             self.store(tracer, meta.clone()).await;
         }
+        let told = [("exception", shown), ("traceback", traceback)];
+        if self.unstored {
+            return told;
+        }
         let Embed { errbacks, chain, chord, .. } = std::mem::take(&mut self.embed);
         if let Some(body) = chord {
             tracer.end_part(&self.facts, body, &meta.state, &meta.result).await;
@@ -384,7 +416,7 @@ impl Running {
             self.fail_next(tracer, next, &meta).await;
         }
         followup::after_failure(&tracer.launch(self.headers()), self.task.id(), errbacks).await;
-        [("exception", shown), ("traceback", traceback)]
+        told
     }
 
     /// A task of the chain that is never run has failed too: somebody may wait for it, or a chord count on it
@@ -400,7 +432,8 @@ impl Running {
                 ..TaskHeaders::new(next.task.as_str(), id.as_str())
             };
             let reply_to = ReplyTo { correlation_id: id.clone(), ..self.facts.reply_to() };
-            tracer.store(TaskMeta { id: id.clone(), ..failure.clone() }, &headers, &reply_to).await;
+            let meta = TaskMeta { id: id.clone(), ..failure.clone() };
+            tracer.store(meta, &headers, &reply_to, self.facts.is_settled()).await;
         }
         let body = next.options.get("chord").cloned().map(Signature::from_value);
         if let (Some(group), Some(Ok(body))) = (group, body) {
@@ -432,9 +465,13 @@ impl Running {
         self.request.ack();
     }
 
-    async fn store(&self, tracer: &Tracer, mut meta: TaskMeta) {
+    /// Stores a state; false when the task has to run again because it could not be.
+    async fn store(&mut self, tracer: &Tracer, mut meta: TaskMeta) -> bool {
         meta.extended = self.extended.clone();
-        tracer.store(meta, self.headers(), &self.facts.reply_to()).await;
+        let settled = self.facts.is_settled();
+        let stored = tracer.store(meta, self.headers(), &self.facts.reply_to(), settled).await || settled;
+        self.unstored = !stored;
+        stored
     }
 }
 

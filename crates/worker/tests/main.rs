@@ -20,5 +20,6 @@ mod shutdown;
 mod stalled;
 mod statedb;
 mod steps;
+mod stores;
 mod support;
 mod timing;

@@ -135,9 +135,23 @@ impl Rig {
 
     /// With what a program adds to its worker.
     pub fn start_as(&self, transport: Arc<dyn Transport>, add: impl FnOnce(Worker) -> Worker) -> Running {
+        self.run(transport, self.store.clone(), add)
+    }
+
+    /// With another result store.
+    pub fn start_storing(&self, store: Arc<dyn ResultStore>) -> Running {
+        self.run(Arc::new(self.transport.clone()), store, |worker| worker)
+    }
+
+    fn run(
+        &self,
+        transport: Arc<dyn Transport>,
+        store: Arc<dyn ResultStore>,
+        add: impl FnOnce(Worker) -> Worker,
+    ) -> Running {
         let worker = add(Worker::new(
             transport,
-            self.store.clone(),
+            store,
             self.producer.clone(),
             self.registry.clone(),
             self.settings.clone(),

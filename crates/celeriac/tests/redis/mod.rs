@@ -4,6 +4,7 @@ mod chords;
 mod cluster;
 mod faults;
 mod mixed;
+mod results;
 
 use std::process::Command;
 use std::time::Duration;

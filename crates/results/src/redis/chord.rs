@@ -4,7 +4,7 @@ use bytes::Bytes;
 use celeriac_protocol::{State, TaskMeta, Value, codec};
 use redis::Cmd;
 
-use super::RedisStore;
+use super::{RedisStore, run};
 use crate::{ChordHeader, ChordPart, Error, Settings};
 
 /// Counts a part; answers with all of them when it was the last. Celery asks for them after it has counted, and counts
@@ -60,7 +60,7 @@ impl RedisStore {
                 call.arg(self.keys.group(part.group, key));
             }
             call.arg(data.as_ref()).arg(&index).arg(u8::from(self.settings.chord_ordered));
-            call.arg(self.seconds().unwrap_or_default());
+            call.arg(self.settings.seconds().unwrap_or_default());
             call.arg(if part.redelivered { part.id } else { "" });
             call
         };
@@ -68,7 +68,7 @@ impl RedisStore {
             let reason = format!("Redis gave {what:?} for its chord");
             Error::Invalid { id: part.group.to_owned(), reason }
         };
-        let (saved, parts) = match self.run(&self.scripts.part, PART, call).await? {
+        let (saved, parts) = match run(&self.link, &self.part, PART, call).await? {
             redis::Value::Nil => return Ok(None),
             redis::Value::Array(answer) => match <[redis::Value; 2]>::try_from(answer) {
                 Ok([redis::Value::BulkString(saved), redis::Value::Array(parts)]) => (saved, parts),
@@ -86,7 +86,7 @@ impl RedisStore {
     }
 
     /// What `GroupResult.save` wrote.
-    pub(super) fn decode_group(&self, group: &str, data: Vec<u8>) -> Result<Value, Error> {
+    fn decode_group(&self, group: &str, data: Vec<u8>) -> Result<Value, Error> {
         let result = match self.settings.decode_value(group, Bytes::from(data))? {
             Value::Map(mut fields) => fields.remove("result"),
             _ => None,
@@ -95,10 +95,30 @@ impl RedisStore {
         result.ok_or_else(|| Error::Invalid { id: group.to_owned(), reason: reason() })
     }
 
+    pub(super) async fn keep_group(&self, id: &str, results: &Value) -> Result<(), Error> {
+        let group = Value::Map([("result", results.clone())].into_iter().collect());
+        let data = self.settings.encode_value(id, &group)?;
+        let mut set = Cmd::new();
+        set.arg("SET").arg(self.keys.group(id, "")).arg(data.as_ref());
+        if let Some(seconds) = self.settings.seconds() {
+            set.arg("EX").arg(seconds);
+        }
+        self.ask(&set).await.map(drop)
+    }
+
+    pub(super) async fn read_group(&self, id: &str) -> Result<Option<Value>, Error> {
+        let mut get = Cmd::new();
+        get.arg("GET").arg(self.keys.group(id, ""));
+        match self.ask(&get).await? {
+            redis::Value::BulkString(data) => self.decode_group(id, data).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     pub(super) async fn size_chord(&self, group: &str, size: usize) -> Result<(), Error> {
         let mut set = Cmd::new();
         set.arg("SET").arg(self.keys.group(group, ".s")).arg(size);
-        if let Some(seconds) = self.seconds() {
+        if let Some(seconds) = self.settings.seconds() {
             set.arg("EX").arg(seconds);
         }
         self.ask(&set).await.map(drop)

@@ -2,68 +2,39 @@
 
 mod chord;
 mod link;
+mod reads;
 mod subscriber;
+mod writes;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use celeriac_broker::BrokerUrl;
 use celeriac_broker::url::UrlError;
-use celeriac_protocol::TaskMeta;
+use celeriac_protocol::{TaskMeta, Value};
 use celeriac_redis_client::{Dialect, Target, Urls};
 use redis::{Cmd, Script};
 use tokio::sync::watch;
 
 use self::link::Link;
+use self::reads::Reads;
 use self::subscriber::Subscriber;
+use self::writes::{Writer, Writes};
 use crate::watchers::{Notice, Watchers};
 use crate::{ChordHeader, ChordPart, Error, ReplyTo, ResultStore, Settings};
 
-/// Keeps and publishes a result unless a success is there. The status stands first in what Celery's JSON and
-/// msgpack write, and in a line of its own in YAML; only what looks otherwise is decoded. Redis runs it as one step
-/// and one round trip, where Celery reads, decides and writes.
-const STORE: &str = r#"
-local key, data, seconds, serializer = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local function is_success(kept)
-    if kept:sub(1, 12) == '{"status": "' then
-        return kept:sub(13, 20) == 'SUCCESS"'
-    elseif serializer == 'yaml' then
-        return kept:find('\nstatus: SUCCESS\n', 1, true)
-    elseif serializer == 'msgpack' and kept:sub(2, 8) == '\166status' then
-        return kept:sub(9, 16) == '\167SUCCESS'
-    end
-    local ok, meta = pcall(serializer == 'msgpack' and cmsgpack.unpack or cjson.decode, kept)
-    return ok and type(meta) == 'table' and meta.status == 'SUCCESS'
-end
-local kept = redis.call('GET', key)
-if kept and is_success(kept) then
-    return 0
-end
-if seconds == '' then
-    redis.call('SET', key, data)
-else
-    redis.call('SETEX', key, seconds, data)
-end
-redis.call('PUBLISH', key, data)
-return 1
-"#;
-
 /// Results in Redis.
 pub struct RedisStore {
-    link: Link,
+    link: Arc<Link>,
     keys: Arc<Keys>,
     settings: Arc<Settings>,
-    scripts: Scripts,
+    /// The hash that Redis knows the script of chords by.
+    part: String,
+    reads: Arc<Reads>,
+    writes: Arc<Writes>,
     watchers: Arc<Watchers>,
     subscriber: Subscriber,
     closing: watch::Sender<bool>,
-}
-
-/// The hashes that Redis knows its scripts by.
-struct Scripts {
-    store: String,
-    part: String,
 }
 
 /// The names of keys and channels.
@@ -106,42 +77,16 @@ impl RedisStore {
             changes,
         });
         let hash = |script| Script::new(script).get_hash().to_owned();
-        let scripts = Scripts { store: hash(STORE), part: hash(chord::PART) };
-        let (link, (closing, _)) = (Link::new(target), watch::channel(false));
-        Ok(RedisStore { link, keys, settings, scripts, watchers, subscriber, closing })
-    }
-
-    /// How long keys are kept, in whole seconds.
-    fn seconds(&self) -> Option<String> {
-        self.settings.expires().map(|expires| expires.as_millis().div_ceil(1000).to_string())
-    }
-
-    /// Runs a script by its hash, or by its text where Redis does not know it yet.
-    async fn run(
-        &self,
-        hash: &str,
-        script: &str,
-        call: impl Fn(&str, &str) -> Cmd,
-    ) -> Result<redis::Value, Error> {
-        match self.link.query(&call("EVALSHA", hash)).await? {
-            Err(error) if error.code() == Some("NOSCRIPT") => self.link.query(&call("EVAL", script)).await?,
-            answer => answer,
-        }
-        .map_err(|error| self.link.unavailable(&error))
-    }
-
-    async fn read(&self, id: &str) -> Result<TaskMeta, Error> {
-        let mut get = Cmd::new();
-        get.arg("GET").arg(self.keys.key(id));
-        match self.link.query(&get).await? {
-            Ok(redis::Value::Nil) => Ok(TaskMeta::pending(id)),
-            Ok(redis::Value::BulkString(data)) => self.settings.decode(id, Bytes::from(data)),
-            Ok(other) => Err(Error::Invalid { id: id.to_owned(), reason: format!("Redis gave {other:?}") }),
-            Err(error) if error.code() == Some("WRONGTYPE") => {
-                Err(Error::Invalid { id: id.to_owned(), reason: error.to_string() })
-            }
-            Err(error) => Err(self.link.unavailable(&error)),
-        }
+        let (link, (closing, _)) = (Arc::new(Link::new(target)), watch::channel(false));
+        let writes = Writes::new(Writer {
+            link: Arc::clone(&link),
+            keys: Arc::clone(&keys),
+            settings: Arc::clone(&settings),
+            hash: hash(writes::STORE),
+        });
+        let part = hash(chord::PART);
+        let reads = Reads::new(Arc::clone(&link), Arc::clone(&keys), Arc::clone(&settings));
+        Ok(RedisStore { link, keys, settings, part, reads, writes, watchers, subscriber, closing })
     }
 
     /// Reads, for as long as the settings say.
@@ -162,6 +107,20 @@ impl RedisStore {
     async fn ask(&self, command: &Cmd) -> Result<redis::Value, Error> {
         self.link.query(command).await?.map_err(|error| self.link.unavailable(&error))
     }
+}
+
+/// Runs a script by its hash, or by its text where Redis does not know it yet.
+async fn run(
+    link: &Link,
+    hash: &str,
+    script: &str,
+    call: impl Fn(&str, &str) -> Cmd,
+) -> Result<redis::Value, Error> {
+    match link.query(&call("EVALSHA", hash)).await? {
+        Err(error) if error.code() == Some("NOSCRIPT") => link.query(&call("EVAL", script)).await?,
+        answer => answer,
+    }
+    .map_err(|error| link.unavailable(&error))
 }
 
 fn bad_url(error: UrlError) -> Error {
@@ -203,15 +162,11 @@ impl ResultStore for RedisStore {
     }
 
     async fn store(&self, meta: &TaskMeta, _reply_to: Option<&ReplyTo>) -> Result<(), Error> {
-        let data = self.settings.encode(meta)?;
-        let seconds = self.seconds().unwrap_or_default();
-        let call = |command: &str, script: &str| {
-            let mut call = Cmd::new();
-            call.arg(command).arg(script).arg(1).arg(self.keys.key(&meta.id));
-            call.arg(data.as_ref()).arg(&seconds).arg(self.settings.serializer.name());
-            call
-        };
-        self.run(&self.scripts.store, STORE, call).await.map(drop)
+        self.writes.write(&meta.id, self.settings.encode(meta)?).await
+    }
+
+    async fn hold(&self, meta: &TaskMeta, _reply_to: Option<&ReplyTo>) -> Result<(), Error> {
+        self.writes.hold(&meta.id, self.settings.encode(meta)?).await
     }
 
     /// Nothing to do: a call that waits listens first and looks then.
@@ -220,7 +175,7 @@ impl ResultStore for RedisStore {
     }
 
     async fn fetch(&self, id: &str) -> Result<TaskMeta, Error> {
-        self.persist(id, || self.read(id)).await
+        self.persist(id, || self.reads.read(id)).await
     }
 
     async fn wait(&self, id: &str) -> Result<TaskMeta, Error> {
@@ -246,12 +201,21 @@ impl ResultStore for RedisStore {
         self.end_chord(group).await
     }
 
+    async fn save_group(&self, id: &str, results: &Value) -> Result<(), Error> {
+        self.keep_group(id, results).await
+    }
+
+    async fn restore_group(&self, id: &str) -> Result<Option<Value>, Error> {
+        self.persist(id, || self.read_group(id)).await
+    }
+
     fn reply_to(&self) -> Option<String> {
         None
     }
 
     async fn close(&self) {
         self.closing.send_replace(true);
+        self.writes.close().await;
         self.subscriber.stop().await;
         self.link.close().await;
         self.watchers.notify_all(&Notice::Failed(self.link.closed()));
