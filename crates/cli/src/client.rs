@@ -20,7 +20,10 @@ Celery's commands, for Python and celeriac workers alike (celeriac -b URL COMMAN
   call      Call a task by name and print its id
   result    Wait for a task and print what it returned
   purge     Erase all messages from task queues
-  graph     Draw what a worker is made of, for dot; needs no broker";
+  graph     Draw what a worker is made of, for dot; needs no broker
+
+Of celeriac's own:
+  celeriac redis doctor -b URL   What is wrong in a Redis that is used as a broker";
 
 const COMMANDS: [&str; 9] =
     ["status", "inspect", "control", "events", "list", "call", "result", "purge", "graph"];

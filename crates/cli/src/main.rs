@@ -3,6 +3,8 @@
 mod client;
 mod demo;
 mod python;
+mod redis;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +20,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(name = "celeriac", version, arg_required_else_help = true, after_help = client::HELP)]
 struct Cli {
+    /// The broker's URL, for `redis`.
+    #[arg(short, long, value_name = "URL", global = true, hide = true)]
+    broker: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -29,6 +34,11 @@ enum Command {
         /// The folder; .git folders, symbolic links and other file systems are left out.
         #[arg(default_value = ".")]
         folder: PathBuf,
+    },
+    /// Look at a Redis that is used as a broker.
+    Redis {
+        #[command(subcommand)]
+        command: redis::Command,
     },
     /// One of the demo's workers.
     #[command(hide = true)]
@@ -64,6 +74,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
+        Command::Redis { command } => redis::run(&command, cli.broker),
         Command::Demo { folder } => demo::run(&folder),
         Command::DemoWorker { dir, name } => demo::worker::run(&dir, &name),
         Command::DemoPython { dir, python } => demo::python::worker(&dir, &python),

@@ -8,6 +8,7 @@ mod options;
 mod pools;
 mod python;
 mod python_app;
+mod redis;
 mod remote;
 mod signals;
 mod status;

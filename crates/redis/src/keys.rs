@@ -60,6 +60,11 @@ impl Keys {
         format!("{}{name}", self.options.global_keyprefix)
     }
 
+    /// A key of kombu's as a glob that only it fits.
+    pub fn glob(&self, name: &str) -> String {
+        escape_glob(&self.prefixed(name))
+    }
+
     /// Where a fanout exchange publishes.
     pub fn channel(&self, exchange: &str, routing_key: &str) -> String {
         let mut channel = format!("{}{}{exchange}", self.options.global_keyprefix, self.fanout_prefix);

@@ -14,6 +14,7 @@
 mod client;
 mod connection;
 mod declare;
+pub mod doctor;
 mod error;
 mod hub;
 mod io;

@@ -55,13 +55,14 @@ pub(crate) async fn run(hub: Weak<Hub>, mut graves: mpsc::Receiver<Silent>) {
 }
 
 /// Gives back what a dead owner held, and takes away what goes with him. From then on he can show no sign of life: should
-/// he go on, he learns that he has lost what he held.
-async fn bury(hub: &Arc<Hub>, owner: &str, seen: &str) -> Result<(), Error> {
-    let Some(lock) = Lock::take(hub, hub.keys.own("burial"), BURIAL).await? else { return Ok(()) };
+/// he go on, he learns that he has lost what he held. Returns how many messages went back; nothing when somebody else
+/// buries, or he has shown himself.
+pub(crate) async fn bury(hub: &Arc<Hub>, owner: &str, seen: &str) -> Result<Option<i64>, Error> {
+    let Some(lock) = Lock::take(hub, hub.keys.own("burial"), BURIAL).await? else { return Ok(None) };
     let link = &hub.link;
     let condemned = link.call(&link.scripts.condemn, &[], |call| call.arg(owner).arg(seen)).await?;
     if condemned != Value::Int(1) {
-        return lock.give_up().await;
+        return lock.give_up().await.map(|()| None);
     }
     let tags = tags_of(hub, owner).await?;
     let count = give_back(hub, tags, None).await?;
@@ -70,11 +71,11 @@ async fn bury(hub: &Arc<Hub>, owner: &str, seen: &str) -> Result<(), Error> {
         tracing::warn!("{owner} is gone: {count} messages that it held are back in their queues");
         hub.changed(None);
     }
-    lock.give_up().await
+    lock.give_up().await.map(|()| Some(count))
 }
 
 /// The leases of an owner, the oldest first.
-async fn tags_of(hub: &Hub, owner: &str) -> Result<Vec<String>, Error> {
+pub(crate) async fn tags_of(hub: &Hub, owner: &str) -> Result<Vec<String>, Error> {
     let index = hub.keys.prefixed(&hub.keys.options.unacked_index_key);
     let mut tags = Vec::new();
     let mut cursor = "0".to_owned();

@@ -16,6 +16,7 @@ pub(crate) struct Lua {
 pub(crate) struct Scripts {
     pub condemn: Lua,
     pub declare: Lua,
+    pub doctor: Lua,
     pub give_back: Lua,
     pub leave: Lua,
     pub overdue: Lua,
@@ -46,6 +47,7 @@ impl Scripts {
         Scripts {
             condemn: always(include_str!("lua/condemn.lua")),
             declare: script(include_str!("lua/declare.lua")),
+            doctor: always(include_str!("lua/doctor.lua")),
             give_back: always(include_str!("lua/give_back.lua")),
             leave: always(include_str!("lua/leave.lua")),
             overdue: always(include_str!("lua/overdue.lua")),

@@ -28,7 +28,7 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
             "celeriac has no `multi`: start each worker by itself, with systemd or -D, -n and --pidfile."
                 .to_owned(),
         )),
-        "demo" | "demo-worker" | "demo-python" | "help" => return None,
+        "demo" | "demo-worker" | "demo-python" | "help" | "redis" => return None,
         other if has_app(&words[..at]) || CELERYS.contains(&other) => celery::run(words, at),
         _ => return None,
     };
