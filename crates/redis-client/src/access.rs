@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    RedisResult,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, RedisResult,
 };
 
+use crate::is_refused;
 use crate::tls::Tls;
 
 /// User, password, database and certificates.
@@ -43,4 +46,44 @@ pub(crate) async fn connect(client: &Client, patience: Duration) -> RedisResult<
         .set_connection_timeout(Some(patience))
         .set_response_timeout(Some(patience));
     client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// Asks all at once; the first good answer counts. Without one, what all of them said, or that access is refused, if one
+/// said so.
+pub(crate) async fn ask_all<'a, Asked>(
+    hosts: &'a [(String, u16)],
+    (kind, what): (ErrorKind, &'static str),
+    ask: impl Fn(&'a str, u16) -> Asked,
+) -> RedisResult<Client>
+where
+    Asked: Future<Output = RedisResult<Client>>,
+{
+    let asked = hosts.iter().map(|(host, port)| {
+        let answer = ask(host, *port);
+        async move { answer.await.map_err(|error| (format!("{host}:{port}"), error)) }
+    });
+    let mut answers: FuturesUnordered<_> = asked.collect();
+    let (mut reasons, mut refused) = (Vec::new(), None);
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(client) => return Ok(client),
+            Err((address, error)) => {
+                reasons.push(format!("{address}: {}", reason(&error)));
+                refused = refused.or(is_refused(&error).then_some(error));
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| RedisError::from((kind, what, reasons.join("; ")))))
+}
+
+/// An error of the server that was named by the one that was asked.
+pub(crate) fn at(host: &str, port: u16, error: RedisError) -> RedisError {
+    if is_refused(&error) {
+        return error;
+    }
+    RedisError::from((error.kind(), "the server that it names", format!("{host}:{port}: {}", reason(&error))))
+}
+
+fn reason(error: &RedisError) -> String {
+    error.detail().map_or_else(|| error.to_string(), str::to_owned)
 }

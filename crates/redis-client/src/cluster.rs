@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use redis::{Client, Cmd, ErrorKind, RedisError, RedisResult, Value};
 
-use crate::access::{Access, connect};
-use crate::sentinel::nobody;
+use crate::access::{Access, ask_all, at, connect};
 
 /// What stands before every key when nothing is said.
 const PREFIX: &str = "{celeriac}";
@@ -36,16 +33,8 @@ pub(crate) fn prefix(given: &str) -> Result<String, String> {
 impl Cluster {
     /// A client of the node that has our slot.
     pub async fn master(&self, patience: Duration) -> RedisResult<Client> {
-        let mut answers: FuturesUnordered<_> =
-            self.nodes.iter().map(|(host, port)| self.ask(host, *port, patience)).collect();
-        let mut failures = Vec::new();
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok(client) => return Ok(client),
-                Err(error) => failures.push(error),
-            }
-        }
-        Err(nobody(ErrorKind::ClusterConnectionNotFound, "no node knows who has our keys", failures))
+        let failure = (ErrorKind::ClusterConnectionNotFound, "no node knows who has our keys");
+        ask_all(&self.nodes, failure, |host, port| self.ask(host, port, patience)).await
     }
 
     async fn ask(&self, host: &str, port: u16, patience: Duration) -> RedisResult<Client> {
@@ -58,11 +47,15 @@ impl Cluster {
             RedisError::from((ErrorKind::ClusterConnectionNotFound, "nobody has our slot", slot.to_string()))
         })?;
         // A node that does not know its own address is the one that was asked.
-        let client = self.access.client(if found.is_empty() { host } else { &found }, port)?;
+        let host = if found.is_empty() { host } else { &found };
+        let client = self.access.client(host, port)?;
         // Who has it answers; who had it says who has.
-        let mut exists = Cmd::new();
-        let mut node = connect(&client, patience).await?;
-        exists.arg("EXISTS").arg(&self.key).query_async::<Value>(&mut node).await?;
+        let answers = async {
+            let mut exists = Cmd::new();
+            let mut node = connect(&client, patience).await?;
+            exists.arg("EXISTS").arg(&self.key).query_async::<Value>(&mut node).await
+        };
+        answers.await.map_err(|error| at(host, port, error))?;
         Ok(client)
     }
 }

@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use celeriac_broker::url::UrlError;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use redis::{Client, Cmd, ErrorKind, RedisConnectionInfo, RedisError, RedisResult, Value};
 
-use crate::access::{Access, connect};
+use crate::access::{Access, ask_all, at, connect};
 use crate::target::wants_tls;
 use crate::tls::Tls;
 use crate::{Urls, is_refused};
@@ -50,16 +48,8 @@ impl Sentinels {
 
     /// A client of the master: of the first that a sentinel names and that is one.
     pub async fn master(&self, patience: Duration) -> RedisResult<Client> {
-        let mut answers: FuturesUnordered<_> =
-            self.hosts.iter().map(|(host, port)| self.ask(host, *port, patience)).collect();
-        let mut failures = Vec::new();
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok(client) => return Ok(client),
-                Err(error) => failures.push(error),
-            }
-        }
-        Err(nobody(ErrorKind::MasterNameNotFoundBySentinel, "no sentinel has a master for us", failures))
+        let failure = (ErrorKind::MasterNameNotFoundBySentinel, "no sentinel has a master for us");
+        ask_all(&self.hosts, failure, |host, port| self.ask(host, port, patience)).await
     }
 
     async fn ask(&self, host: &str, port: u16, patience: Duration) -> RedisResult<Client> {
@@ -67,20 +57,17 @@ impl Sentinels {
         let mut masters = Cmd::new();
         let masters: Vec<HashMap<String, String>> =
             masters.arg("SENTINEL").arg("MASTERS").query_async(&mut sentinel).await?;
-        let (host, port) = self.pick(&masters).map_err(|reason| {
-            let reason = format!("the sentinel at {host}:{port} {reason}");
-            RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "no master", reason))
-        })?;
+        let none = |reason| RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "no master", reason));
+        let (host, port) = self.pick(&masters).map_err(none)?;
         let client = self.master.client(&host, port)?;
-        let mut master = connect(&client, patience).await?;
+        let mut master = connect(&client, patience).await.map_err(|error| at(&host, port, error))?;
         let mut role = Cmd::new();
         match role.arg("ROLE").query_async::<Value>(&mut master).await {
             Ok(Value::Array(role)) if role.first() != Some(&Value::BulkString(b"master".into())) => {
-                let reason = format!("{host}:{port} is called the master, but is none yet, or no more");
-                Err(RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "no master", reason)))
+                Err(none(format!("{host}:{port} is called the master, but is none yet, or no more")))
             }
             // The sentinel said so, and this user may not ask.
-            Err(error) if !is_refused(&error) => Err(error),
+            Err(error) if !is_refused(&error) => Err(at(&host, port, error)),
             _ => Ok(client),
         }
     }
@@ -105,16 +92,6 @@ impl Sentinels {
         let port = field("port").parse().map_err(|_| format!("gives {:?} for a port", field("port")))?;
         Ok((field("ip").to_owned(), port))
     }
-}
-
-/// What all of them said together; that access is refused, if one did.
-pub(crate) fn nobody(kind: ErrorKind, what: &'static str, failures: Vec<RedisError>) -> RedisError {
-    if let Some(refused) = failures.iter().find(|error| is_refused(error)) {
-        return refused.clone();
-    }
-    let reasons: Vec<_> =
-        failures.iter().map(|error| error.detail().map_or(error.to_string(), str::to_owned)).collect();
-    RedisError::from((kind, what, reasons.join("; ")))
 }
 
 #[cfg(test)]
