@@ -1,6 +1,8 @@
 //! Mingle, gossip, events and remote control by Redis's publish/subscribe.
 
-use celeriac_testkit::{Signal, eventually};
+use std::process::Command;
+
+use celeriac_testkit::{Flower, Process, Signal, eventually, example_bin};
 use serde_json::Value;
 
 use super::{DEADLINE, Site};
@@ -89,4 +91,52 @@ fn a_worker_has_two_sockets() {
     });
     worker.signal(Signal::TERM);
     assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
+}
+
+/// Both command lines reach both workers, to ask and to tell, and Flower shows ours and its tasks.
+#[test]
+fn all_are_seen_and_told() {
+    let server = celeriac_testkit::Redis::start();
+    let site = Site { broker: server.url(0), results: server.url(1) };
+    let (ours, theirs) = (site.ours("rs", &["-E"]), site.theirs("py", &["-E"]));
+    let flower = Flower::start(&site.broker);
+    let script = r#"
+both = ['py@test', 'rs@test']
+def ask(inspect):
+    return app.control.inspect(destination=both, timeout=30, limit=2)._request(inspect)
+for command in ('ping', 'stats', 'active_queues', 'registered'):
+    assert sorted(ask(command)) == both, command
+queues = ask('active_queues')
+assert [queues[node][0]['name'] for node in both] == ['celery', 'celery'], queues
+told = app.control.rate_limit('tasks.add', '20/s', destination=both, reply=True, timeout=30)
+assert sorted(node for reply in told for node in reply) == both, told
+told = app.control.add_consumer('extra', destination=['rs@test'], reply=True, timeout=30)
+assert told == [{'rs@test': {'ok': 'add consumer extra'}}], told
+task = app.send_task('tasks.add', (1, 2), queue='extra')
+assert task.get(timeout=60) == 3
+print(task.id)
+"#;
+    let id = site.python(script).trim().to_owned();
+    eventually(DEADLINE, "the task in Flower", || {
+        let task = flower.get(&format!("task/info/{id}")).1;
+        (task["state"] == "SUCCESS" && task["worker"] == "rs@test").then_some(())
+    });
+    eventually(DEADLINE, "the worker in Flower", || {
+        let (status, workers) = flower.get("workers?refresh=true");
+        (status == 200 && workers["rs@test"]["active_queues"][0]["name"] == "celery").then_some(())
+    });
+    let hello = |words: &[&str]| {
+        let mut command = Command::new(example_bin("hello"));
+        let asking = Process::start(command.args(["-b", &site.broker, "-C"]).args(words));
+        assert_eq!(asking.wait(DEADLINE).code(), Some(0), "{words:?}: {}", asking.log());
+        asking.stdout()
+    };
+    let both = ["-t", "30", "-d", "rs@test,py@test"];
+    let said = hello(&[&["inspect"][..], &both, &["active_queues"]].concat());
+    assert!(said.contains("->  rs@test: OK") && said.contains("->  py@test: OK"), "{said}");
+    let said = hello(&[&["control"][..], &both, &["rate_limit", "tasks.add", "10/m"]].concat());
+    assert_eq!(said.matches("new rate limit set successfully").count(), 2, "{said}");
+    theirs.stop();
+    ours.signal(Signal::TERM);
+    assert_eq!(ours.wait(DEADLINE).code(), Some(0), "{}", ours.log());
 }

@@ -88,3 +88,28 @@ fn a_redis_that_restarts_loses_nothing() {
     assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
     assert_eq!(server.cli(&["EXISTS", "unacked", "unacked_index", "celery"]).trim(), "0");
 }
+
+/// A key of a queue that is no list is told once, and again when it was well meanwhile.
+#[test]
+fn a_key_that_is_no_list_is_told_once() {
+    let site = Site::new();
+    let worker = site.ours("rs", &["-c", "1", "-Q", "celery,odd"]);
+    let told = || worker.log().matches("no list: nothing is taken from it").count();
+    let run = |queue: &str| {
+        site.python(&format!("app.send_task('tasks.add', (1, 2), queue='{queue}').get(timeout=60)"));
+    };
+    for times in 1..=2 {
+        site.redis(&["SET", "odd", "no list"]);
+        // Each makes the worker look at both.
+        for _ in 0..3 {
+            run("celery");
+        }
+        eventually(DEADLINE, "it is told", || (told() >= times).then_some(()));
+        assert_eq!(told(), times, "{}", worker.log());
+        site.redis(&["DEL", "odd"]);
+        run("odd");
+    }
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
+    assert_eq!(told(), 2, "{}", worker.log());
+}
