@@ -2,6 +2,7 @@
 
 mod autoscale;
 mod native;
+mod threads;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::events::Dispatcher;
 pub use crate::executor::autoscale::Autoscale;
 pub(crate) use crate::executor::autoscale::Autoscaler;
 pub(crate) use crate::executor::native::NativeExecutor;
+pub(crate) use crate::executor::threads::Threads;
 use crate::request::{Facts, Request};
 use crate::revokes::Revokes;
 use crate::settings::Settings;

@@ -22,7 +22,7 @@ use crate::counters::Counters;
 use crate::error::WorkerError;
 use crate::events::{Dispatcher, DispatcherSettings, Events};
 use crate::evloop::Evloop;
-use crate::executor::{Autoscaler, Factory, Hosted, NativeExecutor, Parts};
+use crate::executor::{Autoscaler, Factory, Hosted, NativeExecutor, Parts, Threads};
 use crate::gossip::{Cluster, Gossip, Handlers};
 use crate::heart::Heart;
 use crate::mingle::Mingle;
@@ -52,6 +52,7 @@ pub struct Worker {
     steps: Vec<Box<dyn Step>>,
     factory: Option<Factory>,
     observer: Option<Arc<dyn Observer>>,
+    tasks_apart: bool,
 }
 
 impl Worker {
@@ -77,6 +78,7 @@ impl Worker {
             steps: Vec::new(),
             factory: None,
             observer: None,
+            tasks_apart: false,
         }
     }
 
@@ -101,6 +103,14 @@ impl Worker {
     #[must_use]
     pub fn executor(mut self, make: impl FnOnce(Parts) -> Hosted + Send + 'static) -> Self {
         self.factory = Some(Box::new(make));
+        self
+    }
+
+    /// Has native tasks run on threads of their own, made with the first of them, so that nothing they do holds up the
+    /// worker's messages and heartbeats. Otherwise they share the runtime that the worker runs on.
+    #[must_use]
+    pub fn tasks_apart(mut self) -> Self {
+        self.tasks_apart = true;
         self
     }
 
@@ -220,7 +230,9 @@ impl Worker {
                 producer: self.producer.clone(),
                 counters: self.counters.clone(),
             });
-            let executor = NativeExecutor::new(settings.concurrency, &tracer);
+            let most = settings.autoscale.map_or(settings.concurrency, |bounds| bounds.max);
+            let threads = Threads::new(self.tasks_apart.then_some(most));
+            let executor = NativeExecutor::new(settings.concurrency, &tracer, threads);
             Hosted { executor: Arc::new(executor), backend: tracer }
         };
         let parts = || Parts {

@@ -7,21 +7,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Error;
 
-/// For a worker with this many tasks at once.
-///
-/// # Errors
-/// When the system gives no threads.
-pub(super) fn worker(concurrency: usize) -> Result<Runtime, Error> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(concurrency.max(2));
-    // Every slot may hold a blocking task; some threads more are for those past their time limit.
-    let blocking = concurrency.saturating_add(64).max(512);
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(threads).max_blocking_threads(blocking).enable_all().build().map_err(started)
-}
-
-/// Runs a worker whose tasks run in other processes: on one thread, its connections included, so that a message passes
-/// from socket to socket without waking another.
+/// Runs a worker whose tasks run elsewhere: on one thread, its connections included, so that a message passes on
+/// without waking another.
 ///
 /// # Errors
 /// When the system gives no thread.

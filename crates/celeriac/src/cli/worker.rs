@@ -42,11 +42,7 @@ pub(super) fn run(
     start_log(options.node.loglevel, Format::default(), file(&options.daemon.logfile)?, colours)?;
 
     let console = Console::new(global.no_color, global.quiet);
-    let runtime = runtime::worker(settings.autoscale.map_or(settings.concurrency, |bounds| bounds.max))?;
-    let ending = runtime.block_on(serve(&app, settings, &options, console));
-    // A blocking task that runs on cannot be waited for.
-    runtime.shutdown_background();
-    let ending = ending?;
+    let ending = runtime::on_one_thread(|| serve(&app, settings, &options, console))??;
     if ending.restart {
         say("Restarting worker");
         drop(pidfile);
@@ -79,7 +75,7 @@ async fn serve(
     for note in unsupported::notes(options) {
         tracing::warn!("{note}");
     }
-    let worker = app.worker_with(settings);
+    let worker = app.worker_with(settings).tasks_apart();
     let (shutdown, counters) = (worker.shutdown_handle(), worker.counters());
     let work = async {
         let ended = worker.run().await;

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use super::threads::Threads;
 use super::{Executor, PoolStats};
 use crate::queue::Queue;
 use crate::request::{Facts, Request};
@@ -26,6 +27,7 @@ pub(crate) struct NativeExecutor {
     shared: Arc<Common>,
     tracer: Arc<Tracer>,
     cancel_late: watch::Sender<()>,
+    threads: Threads,
 }
 
 /// What the runners share.
@@ -59,8 +61,8 @@ impl Drop for Loaded<'_> {
 }
 
 impl NativeExecutor {
-    /// Starts the runners on the current runtime.
-    pub(crate) fn new(concurrency: usize, tracer: &Arc<Tracer>) -> Self {
+    /// Starts the runners, as soon as there are threads for them.
+    pub(crate) fn new(concurrency: usize, tracer: &Arc<Tracer>, threads: Threads) -> Self {
         let shared = Arc::new(Common {
             queue: Queue::new(),
             load: Load::default(),
@@ -69,7 +71,7 @@ impl NativeExecutor {
             runners: Mutex::default(),
         });
         let (cancel_late, _) = watch::channel(());
-        let executor = NativeExecutor { shared, tracer: tracer.clone(), cancel_late };
+        let executor = NativeExecutor { shared, tracer: tracer.clone(), cancel_late, threads };
         executor.resize(concurrency);
         executor
     }
@@ -85,11 +87,12 @@ impl Executor for NativeExecutor {
         let concurrency = concurrency.max(1);
         let mut runners = self.shared.runners();
         self.shared.concurrency.store(concurrency, Ordering::Release);
+        let Some(threads) = self.threads.started() else { return };
         runners.retain(|runner| !runner.is_finished());
         while self.shared.running.load(Ordering::Acquire) < concurrency {
             self.shared.running.fetch_add(1, Ordering::AcqRel);
             let cancelled = self.cancel_late.subscribe();
-            runners.push(tokio::spawn(run(self.shared.clone(), self.tracer.clone(), cancelled)));
+            runners.push(threads.spawn(run(self.shared.clone(), self.tracer.clone(), cancelled)));
         }
         drop(runners);
         self.shared.queue.rouse();
@@ -100,6 +103,9 @@ impl Executor for NativeExecutor {
         if self.shared.queue.push(request).is_err() {
             // The runners were cancelled; the dropped request has given its delivery back.
             drop(Loaded(&self.shared.load));
+        }
+        if self.threads.start() {
+            self.resize(self.concurrency());
         }
     }
 
