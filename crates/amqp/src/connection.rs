@@ -56,7 +56,7 @@ impl Reason {
 }
 
 /// How long a channel that has declared something waits for more of it.
-const SPARE: Duration = Duration::from_secs(2);
+const SPARE: Duration = Duration::from_secs(10);
 
 pub(crate) struct AmqpConnection(Arc<Inner>);
 

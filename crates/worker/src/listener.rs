@@ -2,17 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use celeriac_broker::{
     Connection, Delivery, Error, Event, Inbox, Prefetch, Session, Settlement, Subscription, Topology,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::consumer::Losses;
 
-/// How many messages of a queue are taken from the broker at once, so that one that is slow bounds itself alone.
-const PREFETCH: u16 = 64;
+/// How many messages of a queue are taken from the broker at once, so that one that is slow bounds itself alone. A lead
+/// hears a thousand workers, on a broker that may need a second to hear that it has.
+const PREFETCH: u16 = 512;
+/// How many of a queue may be settled together, and how old the first of them may become: brokers end sessions that hold
+/// messages for half an hour.
+const TOGETHER: usize = 32;
+const OLDEST: Duration = Duration::from_secs(60);
 
 /// One session with many mailboxes.
 pub(crate) struct Listener {
@@ -61,6 +68,7 @@ impl Listener {
             session: self.session.clone(),
             routes: self.routes.clone(),
             letters,
+            read: Read::default(),
         };
         if let Err(error) = connection.declare(&Topology { bindings, ..Topology::default() }).await {
             mailbox.close().await;
@@ -81,6 +89,14 @@ pub(crate) struct Mailbox {
     session: Arc<dyn Session>,
     routes: Arc<Routes>,
     letters: mpsc::UnboundedReceiver<Delivery>,
+    read: Read,
+}
+
+/// What was read and is not settled yet.
+#[derive(Default)]
+struct Read {
+    settlements: Vec<Settlement>,
+    since: Option<Instant>,
 }
 
 impl Mailbox {
@@ -97,9 +113,28 @@ impl Mailbox {
         self.session.settle(&[Settlement::Ack(tag)]).await
     }
 
+    /// Settles a message of a queue that goes with its connection, soon: each word to the broker costs both as much as a
+    /// message does.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub(crate) async fn done_soon(&mut self, tag: u64) -> Result<(), Error> {
+        let Read { settlements, since } = &mut self.read;
+        settlements.push(Settlement::Ack(tag));
+        if settlements.len() < TOGETHER && since.get_or_insert_with(Instant::now).elapsed() < OLDEST {
+            return Ok(());
+        }
+        let Read { settlements, .. } = std::mem::take(&mut self.read);
+        self.session.settle(&settlements).await
+    }
+
     /// Takes no more.
     pub(crate) async fn close(self) {
         self.routes.lock().remove(&self.queue);
+        // What was read must not come back with what is still to come.
+        if !self.read.settlements.is_empty() {
+            let _ = self.session.settle(&self.read.settlements).await;
+        }
         if let Err(error) = self.session.unsubscribe(&self.queue).await {
             tracing::debug!("cannot stop consuming {}: {error}", self.queue);
         }

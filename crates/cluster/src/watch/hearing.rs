@@ -73,6 +73,11 @@ impl Hearing {
         self.heard = HashMap::new();
     }
 
+    /// Whether we listen.
+    pub(super) fn has_begun(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Everybody's silence begins now.
     pub(super) fn restart(&mut self, now: f64) {
         self.restarted = now;

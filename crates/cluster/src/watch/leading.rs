@@ -214,7 +214,10 @@ impl Watch {
         let Role::Leads(leading) = &mut self.role else { return };
         self.seq += 1;
         if key == Key::Beat {
-            leading.beat_due = now.steady + leading.interval;
+            // Before it hears the members it may not be there for questions either: who starts must not lead as well.
+            let is_heard_of = self.hearing.has_begun();
+            leading.beat_due =
+                now.steady + if is_heard_of { leading.interval } else { BATCH.min(leading.interval) };
             leading.beat_last = now.steady;
         }
         let (version, size, digest) = leading.state;
@@ -242,8 +245,11 @@ impl Watch {
         if beat.term != self.term || leading.settles.is_some() || leading.is_established() {
             return;
         }
-        leading.settles = Some(now.steady + SETTLE);
-        leading.chooses = now.steady + SETTLE + CHOOSE;
+        // What another one has to say against it may take as long.
+        let took = now.steady - (leading.gives_up - GIVE_UP);
+        let settles = now.steady + SETTLE.max(took);
+        leading.settles = Some(settles);
+        leading.chooses = settles + CHOOSE;
         self.listen(Ears { events: false, watchers: true, lead: true }, actions);
     }
 

@@ -2,8 +2,9 @@ use std::collections::HashMap;
 
 use celeriac_cluster::watch::message::{Beat, NodeId};
 
-/// Seconds without a beat after which a lead has ceased to be one.
-const SILENT: f64 = 12.0;
+/// Seconds without a beat after which all take a lead for gone: 1.2 of its intervals, and a moment. One that stands still
+/// for so long leads nobody.
+const SILENT: f64 = 6.5;
 
 /// Who beats in which term, as all can hear.
 #[derive(Debug, Default)]

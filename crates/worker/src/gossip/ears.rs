@@ -183,7 +183,7 @@ async fn attend(
                 if heard.send(Heard::Delivery(number, delivery)).await.is_err() {
                     return mailbox.close().await;
                 }
-                if mailbox.done(tag).await.is_err() {
+                if mailbox.done_soon(tag).await.is_err() {
                     return;
                 }
             }
