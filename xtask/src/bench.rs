@@ -6,6 +6,7 @@ mod events;
 mod fill;
 mod hosted;
 mod programs;
+mod redis;
 mod sqlite;
 mod startup;
 mod state;
@@ -27,6 +28,9 @@ cargo xtask bench startup  [--rounds N]
                            from the start to the line `ready.`, and memory when idle
 cargo xtask bench sqlite   [--count N] [--rounds N]
                            no-op tasks through one SQLite file, sent, run by two workers, results stored
+cargo xtask bench redis    [--count N] [--rounds N] [--size N] [--only PART,...]
+                           the same on Redis by celeriac and by Celery: a Python app (hosted), tasks in Rust (native); what
+                           an idle cluster of N workers says (chatter)
 cargo xtask bench state    [--count N] [--rounds N]
                            the events of N tasks on 5,000 workers, fed to the cluster's state: celeriac, Celery
 cargo xtask bench chatter  [--sizes N,...] [--stream N,...] [--classic N,...] [--python N,...] [--seconds S]
@@ -73,6 +77,7 @@ pub fn bench(args: &[&str]) -> Result<()> {
         ["hosted", options @ ..] => hosted::hosted(&hosted::Plan::parse(options)?),
         ["state", options @ ..] => state::state(&Options::parse(options)?),
         ["chatter", options @ ..] => chatter::chatter(&chatter::Plan::parse(options)?),
+        ["redis", options @ ..] => redis::redis(&redis::Plan::parse(options)?),
         ["sqlite", options @ ..] => sqlite::sqlite(&Options::parse(options)?),
         _ => bail!("{USAGE}"),
     }

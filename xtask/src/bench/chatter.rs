@@ -5,7 +5,7 @@ mod log;
 mod plan;
 mod report;
 mod rest;
-mod swarm;
+pub mod swarm;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! A Python app run by celeriac and by Celery: the same app, the same options, the same RabbitMQ, turn by turn.
 
-mod contender;
+pub mod contender;
 mod drained;
 mod latency;
 mod rest;

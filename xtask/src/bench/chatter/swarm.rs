@@ -18,7 +18,7 @@ const READY: Duration = Duration::from_secs(300);
 const EQUAL: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(250);
 /// Each question is answered by all, each look reads all their logs: that must not become the load.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(2);
 /// What a worker logs of one that is lost, before its name.
 pub const LOST: &str = "missed heartbeat from ";
 
@@ -124,12 +124,12 @@ impl Swarm {
         }
         let begun = Instant::now();
         loop {
-            // Asked before it answers: that is when all knew.
-            let asked = log::now();
+            thread::sleep(PAUSE);
             // A broker that is busy may not serve the question in time.
             let answers = self.ask().unwrap_or_default();
             if self.are_equal(&answers) {
-                return Ok(asked - self.begun);
+                // The last may have known no sooner.
+                return Ok(log::now() - self.begun);
             }
             if begun.elapsed() > EQUAL {
                 let mut known: Vec<_> = answers.iter().map(|answer| (&answer.lead, answer.members)).collect();
@@ -141,7 +141,6 @@ impl Swarm {
                 );
             }
             self.check()?;
-            thread::sleep(PAUSE);
         }
     }
 
