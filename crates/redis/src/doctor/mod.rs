@@ -1,6 +1,6 @@
 //! What is wrong in a Redis, and what can be mended for certain: `celeriac redis doctor`.
 //!
-//! Keys are looked at in pages, and no more than [`MOST`] of a kind are kept. What Python's workers left tells nobody
+//! Keys are looked at in pages, and no more than 10,000 of a kind are kept. What Python's workers left tells nobody
 //! whether they live, so it is only called rubbish while nobody else is connected.
 
 mod held;
