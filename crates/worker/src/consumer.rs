@@ -75,8 +75,8 @@ pub struct Consumer {
 /// Where the parts that serve one connection tell that it is lost.
 #[derive(Clone)]
 pub(crate) struct Losses {
-    generation: u64,
-    lost: mpsc::UnboundedSender<(u64, Error)>,
+    pub(crate) generation: u64,
+    pub(crate) lost: mpsc::UnboundedSender<(u64, Error)>,
 }
 
 impl Losses {

@@ -9,7 +9,7 @@ use celeriac_broker::{
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::consumer::Losses;
 
@@ -102,6 +102,13 @@ struct Read {
 impl Mailbox {
     /// The next message; `None` when the session is gone.
     pub(crate) async fn recv(&mut self) -> Option<Delivery> {
+        if let Some(since) = self.read.since {
+            match timeout_at(since + OLDEST, self.letters.recv()).await {
+                Ok(letter) => return letter,
+                // A session that is gone says so to whoever waits for the next.
+                Err(_) => drop(self.settle_read().await),
+            }
+        }
         self.letters.recv().await
     }
 
@@ -124,6 +131,10 @@ impl Mailbox {
         if settlements.len() < TOGETHER && since.get_or_insert_with(Instant::now).elapsed() < OLDEST {
             return Ok(());
         }
+        self.settle_read().await
+    }
+
+    async fn settle_read(&mut self) -> Result<(), Error> {
         let Read { settlements, .. } = std::mem::take(&mut self.read);
         self.session.settle(&settlements).await
     }
@@ -160,5 +171,33 @@ async fn sort(mut inbox: Inbox, session: Arc<dyn Session>, routes: Arc<Routes>, 
             }
             Event::Lost(error) => return losses.tell(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use celeriac_broker::{Address, MemoryTransport, Queue, Transport};
+    use celeriac_protocol::Message;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_is_settled_in_time_though_nothing_else_comes() {
+        let transport = MemoryTransport::new();
+        let connection = transport.connect().await.unwrap();
+        let losses = Losses { generation: 0, lost: mpsc::unbounded_channel().0 };
+        let listener = Listener::open(&*connection, losses).await.unwrap();
+        let topology = Topology { queues: vec![Queue::new("letters")], ..Topology::default() };
+        let listening = listener.listen(&*connection, &topology, Subscription::new("letters")).await;
+        let mut mailbox = listening.unwrap();
+        connection.publish(&Address::queue("letters"), Message::default()).await.unwrap();
+        let letter = mailbox.recv().await.unwrap();
+        mailbox.done_soon(letter.tag).await.unwrap();
+        assert!(timeout(2 * OLDEST, mailbox.recv()).await.is_err());
+        // What is not settled would be there again.
+        connection.close().await;
+        let other = transport.connect().await.unwrap();
+        assert_eq!(other.queue_len("letters").await.unwrap(), 0);
     }
 }
