@@ -5,6 +5,7 @@ use celeriac_results::conformance::id;
 use celeriac_results::{Error, ResultStore, Retry, Settings};
 use celeriac_testkit::Redis;
 use futures_util::FutureExt;
+use tokio::runtime::Runtime;
 
 use crate::redis;
 
@@ -30,6 +31,21 @@ async fn what_is_held_is_written_in_order_when_redis_is_back() {
     }
     assert_eq!(store.fetch(&last.id).await.unwrap(), last);
     store.close().await;
+}
+
+/// The threads of a worker's tasks are gone before its store is closed.
+#[test]
+fn what_is_held_outlives_the_threads_that_held_it() {
+    let server = Redis::start();
+    let (tasks, rest) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let open = || redis::open(&server.url(0), Settings::default());
+    let (store, meta) = (open(), TaskMeta::success(id(), 1));
+    server.kill();
+    tasks.block_on(store.hold(&meta, None)).unwrap();
+    tasks.shutdown_background();
+    server.restart();
+    rest.block_on(store.close());
+    assert_eq!(rest.block_on(open().fetch(&meta.id)).unwrap(), meta);
 }
 
 /// Memory has an end: past it one waits as for what is not held.

@@ -144,17 +144,17 @@ impl Writes {
     }
 
     /// Gives what waits a last chance. What is left is lost, and told.
-    pub(super) async fn close(&self) {
+    pub(super) async fn close(self: &Arc<Self>) {
         let drain = {
             let mut waiting = self.lock();
             waiting.closed = true;
             waiting.drain.take()
         };
-        if let Some(mut drain) = drain
-            && timeout(LAST_WORDS, &mut drain).await.is_err()
-        {
+        if let Some(drain) = drain {
+            // It runs where the first result had to wait: on the threads of tasks, which may be gone before the store is.
             drain.abort();
-            let _ = drain.await;
+            let _ = timeout(PATIENCE, drain).await;
+            let _ = timeout(LAST_WORDS, self.clone().drain()).await;
         }
         let left: Vec<_> = self.lock().queue.drain(..).collect();
         let error = self.writer.link.closed();
