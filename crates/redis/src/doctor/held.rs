@@ -16,13 +16,14 @@ pub(super) async fn look(doctor: &Doctor, report: &mut Report) -> Result<(), Err
     let keys = &doctor.hub.keys;
     let time = texts(doctor.query(&["TIME"]).await?);
     let now: f64 = time.first().and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0);
-    let owners = texts(doctor.ask("owners", false, &[""; 0]).await?);
+    // Who takes leases is known before: asked later, none of theirs looks as if nobody had it.
+    let mut held = held(doctor, report, now).await?;
+    let owners = doctor.owners().await?;
     let owners: BTreeMap<&str, &str> = owners
         .chunks_exact(2)
         .filter_map(|pair| Some((pair.first()?.as_str(), pair.get(1)?.as_str())))
         .collect();
     let silent = |seen: &str| now - seen.parse::<f64>().unwrap_or(0.0) / 1000.0;
-    let mut held = held(doctor, report, now).await?;
     for (owner, seen) in &owners {
         let (is_dead, seconds) = (silent(seen) > DEAD, silent(seen));
         let (count, oldest) = held.remove(&Some((*owner).to_owned())).unwrap_or_default();
