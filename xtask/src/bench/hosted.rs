@@ -15,15 +15,19 @@ use super::table::{median, print};
 /// What one part of a round gave, each with its name.
 type Figures = Vec<(&'static str, f64)>;
 
-/// A part of a round.
-type Part = fn(&RabbitMq, Contender, &Plan) -> Result<Figures>;
+/// A part of a round: its name, and whether the client that runs nothing takes part.
+struct Part {
+    name: &'static str,
+    has_bare: bool,
+    run: fn(&RabbitMq, Contender, &Plan) -> Result<Figures>,
+}
 
-const PARTS: [(&str, Part); 5] = [
-    ("drained", drained::drained),
-    ("idle", latency::idle),
-    ("paced", latency::paced),
-    ("memory", rest::memory),
-    ("start", rest::start),
+const PARTS: [Part; 5] = [
+    Part { name: "drained", has_bare: false, run: drained::drained },
+    Part { name: "idle", has_bare: true, run: latency::idle },
+    Part { name: "paced", has_bare: true, run: latency::paced },
+    Part { name: "memory", has_bare: false, run: rest::memory },
+    Part { name: "start", has_bare: false, run: rest::start },
 ];
 
 /// What the command line asks for.
@@ -55,36 +59,35 @@ impl Plan {
                 _ => bail!("no such option: {name}\n{USAGE}"),
             }
         }
-        let unknown = plan.only.iter().find(|name| PARTS.iter().all(|(known, _)| known != name));
-        ensure!(unknown.is_none(), "{unknown:?} is not one of {}", PARTS.map(|(name, _)| name).join(", "));
+        let unknown = plan.only.iter().find(|name| PARTS.iter().all(|part| part.name != **name));
+        ensure!(unknown.is_none(), "{unknown:?} is not one of {}", PARTS.map(|part| part.name).join(", "));
         Ok(plan)
     }
 
-    fn parts(&self) -> impl Iterator<Item = Part> {
+    fn parts(&self, contender: Contender) -> impl Iterator<Item = Part> {
         let wanted = |name: &str| self.only.is_empty() || self.only.iter().any(|only| only == name);
-        PARTS.into_iter().filter(move |(name, _)| wanted(name)).map(|(_, part)| part)
+        let takes_part = move |part: &Part| part.has_bare || contender != Contender::Bare;
+        PARTS.into_iter().filter(move |part| wanted(part.name) && takes_part(part))
     }
 }
 
-/// Measures both in turn, several rounds, and prints medians and ratios.
+/// Measures all in turn, several rounds, and prints medians and ratios.
 ///
 /// # Errors
 /// When one does not build, does not start, or does no work.
 pub fn hosted(plan: &Plan) -> Result<()> {
     contender::build()?;
     let server = RabbitMq::start();
-    let mut rounds = [Vec::new(), Vec::new()];
+    let mut rounds = [const { Vec::new() }; 3];
     for number in 1..=plan.rounds {
-        for (contender, rounds) in Contender::BOTH.into_iter().zip(&mut rounds) {
-            let mut round = Figures::new();
-            for part in plan.parts() {
-                let figures = part(&server, contender, plan)?;
+        for (contender, rounds) in Contender::ALL.into_iter().zip(&mut rounds) {
+            for part in plan.parts(contender) {
+                let figures = (part.run)(&server, contender, plan)?;
                 for (name, figure) in &figures {
                     eprintln!("round {number}: {}: {name} {figure:.2}", contender.name());
                 }
-                round.extend(figures);
+                rounds.extend(figures);
             }
-            rounds.push(round);
         }
     }
     report(&rounds);
@@ -94,14 +97,26 @@ pub fn hosted(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn report([celery, celeriac]: &[Vec<Figures>; 2]) {
-    let of = |rounds: &[Figures], at: usize| {
-        median(rounds.iter().filter_map(|round| round.get(at)).map(|(_, figure)| *figure).collect())
+fn report([celery, celeriac, bare]: &[Figures; 3]) {
+    let of = |figures: &Figures, wanted: &str| {
+        median(figures.iter().filter(|(name, _)| *name == wanted).map(|(_, figure)| *figure).collect())
     };
-    let names = celery.first().into_iter().flatten().map(|(name, _)| *name);
-    let rows = names.enumerate().map(|(at, name)| {
-        let (theirs, ours) = (of(celery, at), of(celeriac, at));
-        vec![name.to_owned(), format!("{theirs:.2}"), format!("{ours:.2}"), format!("{:.3}", ours / theirs)]
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in celery {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    let rows = names.into_iter().map(|name| {
+        let (theirs, ours, least) = (of(celery, name), of(celeriac, name), of(bare, name));
+        let least = if least.is_nan() { "-".to_owned() } else { format!("{least:.2}") };
+        vec![
+            name.to_owned(),
+            format!("{theirs:.2}"),
+            format!("{ours:.2}"),
+            format!("{:.3}", ours / theirs),
+            least,
+        ]
     });
-    print(&["median", "celery", "celeriac", "celeriac / celery"], &rows.collect::<Vec<_>>());
+    print(&["median", "celery", "celeriac", "celeriac / celery", "bare"], &rows.collect::<Vec<_>>());
 }

@@ -5,8 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use celeriac_testkit::{Process, Python, workspace_root};
+use celeriac_testkit::{Process, Python, RabbitMq, Vhost, workspace_root};
 
+use crate::bench::programs::Program;
 use crate::cargo::{cargo, run};
 use crate::setup::setup;
 
@@ -17,12 +18,15 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub enum Contender {
     Celery,
     Celeriac,
+    /// A client that runs nothing: how soon a message is here at the soonest.
+    Bare,
 }
 
 /// Builds celeriac in release mode, and installs Celery.
 pub fn build() -> Result<()> {
     setup()?;
-    run(&mut cargo(["build", "--release", "--package", "celeriac-cli"]))
+    run(&mut cargo(["build", "--release", "--package", "celeriac-cli"]))?;
+    Program::Bare.build()
 }
 
 /// The interpreter, where it finds the app.
@@ -34,26 +38,36 @@ pub fn python() -> Command {
 
 impl Contender {
     /// Who is measured, in turn.
-    pub const BOTH: [Self; 2] = [Self::Celery, Self::Celeriac];
+    pub const ALL: [Self; 3] = [Self::Celery, Self::Celeriac, Self::Bare];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Celery => "celery",
             Self::Celeriac => "celeriac",
+            Self::Bare => "bare",
+        }
+    }
+
+    /// A worker on this virtual host, with these options.
+    pub fn on(self, server: &RabbitMq, vhost: &Vhost, options: &[&str]) -> Command {
+        match self {
+            Self::Bare => Program::Bare.drain(vhost, server.port()),
+            _ => self.worker(&vhost.url(), options),
         }
     }
 
     /// A worker on this broker, with these options.
     pub fn worker(self, url: &str, options: &[&str]) -> Command {
         let python = python();
-        let mut command = match self {
-            Self::Celery => Command::new(python.get_program()),
-            Self::Celeriac => Command::new(workspace_root().join("target/release/celeriac")),
-        };
-        match self {
-            Self::Celery => command.args(["-m", "celery"]),
-            Self::Celeriac => command.arg("--python").arg(python.get_program()),
+        let mut command = if self == Self::Celery {
+            let mut command = Command::new(python.get_program());
+            command.args(["-m", "celery"]);
+            command
+        } else {
+            let mut command = Command::new(workspace_root().join("target/release/celeriac"));
+            command.arg("--python").arg(python.get_program());
+            command
         };
         command.args(["-A", "benchapp", "worker", "-n", "w1@%h"]).args(options);
         command.envs(python.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("BROKER", url);

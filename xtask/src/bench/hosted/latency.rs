@@ -72,7 +72,7 @@ impl Bench {
         reports.set_read_timeout(Some(DEADLINE))?;
         let mut probe = vhost.probe();
         probe.declare(QUEUE);
-        let mut command = contender.worker(&vhost.url(), &["-c", "2", "-l", "warning"]);
+        let mut command = contender.on(server, &vhost, &["-c", "2", "-l", "warning"]);
         let worker = Process::start(command.env("REPORT", reports.local_addr()?.port().to_string()));
         let mut bench = Self { worker, reports, probe, _vhost: vhost };
         for number in 0..WARM {
