@@ -130,16 +130,15 @@ impl Launch<'_> {
         let members = splice(group.kwargs.remove("tasks"), "group", depth)?;
         let id = text(&group.options, "task_id").unwrap_or_else(new_id);
         let body = group.options.remove("chord").filter(|body| !body.is_null());
-        for (index, mut member) in (0..).zip(members) {
+        let place = |options: &mut Map, index: i64| {
             // Who froze it as a part of something larger counts it there.
-            fill(&mut member.options, "group_id", id.as_str());
-            fill(&mut member.options, "group_index", Value::Int(index));
+            fill(options, "group_id", id.as_str());
+            fill(options, "group_index", index);
             if let Some(body) = &body {
-                fill(&mut member.options, "chord", body.clone());
+                fill(options, "chord", body.clone());
             }
-            self.any(member, &group.args, ids, depth + 1).await?;
-        }
-        Ok(())
+        };
+        self.members(members, place, &group.args, ids, depth).await
     }
 
     /// The header of a chord, whose parts carry the body.
@@ -175,11 +174,26 @@ impl Launch<'_> {
         let (id, body) = (id.unwrap_or_else(new_id), body.into_value());
         let size = members.iter().map(|member| size(member, depth)).sum::<Result<_, _>>()?;
         patiently(|| async { Ok(self.store.set_chord_size(&id, size).await?) }).await?;
+        let place = |options: &mut Map, index: i64| {
+            fill(options, "group_id", id.as_str());
+            options.insert("group_index", index);
+            options.insert("chord", body.clone());
+        };
+        self.members(members, place, &chord.args, ids, depth).await
+    }
+
+    /// Sends the members of a group or header, each told its place.
+    async fn members(
+        &self,
+        members: Vec<Signature>,
+        place: impl Fn(&mut Map, i64) + Send + Sync,
+        args: &[Value],
+        ids: &mut Vec<String>,
+        depth: usize,
+    ) -> Result<(), SendError> {
         for (index, mut member) in (0..).zip(members) {
-            fill(&mut member.options, "group_id", id.as_str());
-            member.options.insert("group_index", Value::Int(index));
-            member.options.insert("chord", body.clone());
-            self.any(member, &chord.args, ids, depth + 1).await?;
+            place(&mut member.options, index);
+            self.any(member, args, ids, depth + 1).await?;
         }
         Ok(())
     }
@@ -236,7 +250,8 @@ fn prepend(signature: &mut Signature, args: &[Value]) {
     }
 }
 
-fn signatures(tasks: Option<Value>) -> Vec<Signature> {
+/// The signatures in a list; what is none is passed over.
+pub(crate) fn signatures(tasks: Option<Value>) -> Vec<Signature> {
     match tasks {
         Some(Value::List(tasks)) => {
             tasks.into_iter().filter_map(|task| Signature::from_value(task).ok()).collect()
