@@ -3,14 +3,14 @@ use std::sync::Arc;
 
 use celeriac_broker::{Line, Transport};
 use celeriac_protocol::{LamportClock, Signature, Value};
-use celeriac_results::ResultStore;
+use celeriac_results::{ResultStore, Saved};
 use celeriac_worker::{Call, NativeTask, Producer, Registry, SendError, Settings, Worker};
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
 use crate::control::Control;
 use crate::events::Receiver;
-use crate::group_result::{self, GroupResult};
+use crate::group_result::GroupResult;
 use crate::{AsyncResult, Config, ConfigError, ResultError, TaskCall, connect};
 
 /// A program's tasks and settings: it sends calls and makes workers. Cheap to clone.
@@ -220,8 +220,7 @@ impl App {
     /// When the store cannot be asked, or keeps no groups: only Redis does.
     pub async fn group_result<T>(&self, id: &str) -> Result<Option<GroupResult<T>>, ResultError> {
         let saved = self.0.store.restore_group(id).await?;
-        let group =
-            |saved| GroupResult::new(id, group_result::members(&saved).into_iter().map(|id| self.result(id)));
+        let group = |saved| GroupResult::new(id, Saved::ids(&saved).into_iter().map(|id| self.result(id)));
         Ok(saved.map(group))
     }
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use celeriac_protocol::Value;
+use celeriac_results::Saved;
 use futures_util::future::try_join_all;
 use serde::de::DeserializeOwned;
 
@@ -44,10 +45,8 @@ impl<T> GroupResult<T> {
     /// # Errors
     /// When the store cannot be asked, or keeps no groups: only Redis does.
     pub async fn save(&self, app: &App) -> Result<(), ResultError> {
-        let tuple =
-            |id: &str, members: Value| Value::List(vec![vec![id.into(), Value::Null].into(), members]);
-        let members: Vec<_> = self.results.iter().map(|result| tuple(result.id(), Value::Null)).collect();
-        Ok(app.result_store().save_group(&self.id, &tuple(&self.id, members.into())).await?)
+        let group = Saved::group(&self.id, self.results.iter().map(|result| Saved::result(result.id())));
+        Ok(app.result_store().save_group(&self.id, &group).await?)
     }
 }
 
@@ -67,21 +66,4 @@ impl<T: DeserializeOwned> GroupResult<T> {
     pub async fn join_timeout(&self, timeout: Duration) -> Result<Vec<T>, ResultError> {
         tokio::time::timeout(timeout, self.join()).await.unwrap_or(Err(ResultError::Timeout))
     }
-}
-
-/// The ids of a group's calls; those of groups in it take their place.
-pub(crate) fn members(saved: &Value) -> Vec<String> {
-    let fields = saved.as_list().unwrap_or_default();
-    match fields.get(1).and_then(Value::as_list) {
-        Some(members) => members.iter().flat_map(members_of).collect(),
-        None => {
-            let first = fields.first();
-            let id = first.and_then(|first| first.as_str().or_else(|| first.as_list()?.first()?.as_str()));
-            id.map(str::to_owned).into_iter().collect()
-        }
-    }
-}
-
-fn members_of(saved: &Value) -> Vec<String> {
-    members(saved)
 }

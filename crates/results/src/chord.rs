@@ -15,8 +15,8 @@ pub struct ChordPart<'a> {
     pub state: &'a State,
     /// What it returned, or the dict of its error.
     pub result: &'a Value,
-    /// Its message came before, so it may be counted already; it counts once.
-    pub redelivered: bool,
+    /// It may be counted already, since its message came before, or the store did not answer; it counts once.
+    pub again: bool,
 }
 
 /// The header of a chord, all of whose parts have ended.
@@ -24,6 +24,6 @@ pub struct ChordPart<'a> {
 pub struct ChordHeader {
     /// The parts in their order: id, state and result of each.
     pub parts: Vec<TaskMeta>,
-    /// How the results are nested where the header has groups in it, as `GroupResult.as_tuple` writes it.
+    /// How the results are nested where the header has groups in it, as [`Saved`](crate::Saved) reads it.
     pub saved: Option<Value>,
 }

@@ -16,6 +16,7 @@ mod open;
 mod redis;
 mod retry;
 mod rpc;
+mod saved;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -31,6 +32,7 @@ pub use open::open;
 pub use redis::RedisStore;
 pub use retry::Retry;
 pub use rpc::RpcStore;
+pub use saved::Saved;
 pub use settings::Settings;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use celeriac_protocol::{State, TaskMeta};
 use tokio::time::Instant;
 
+use crate::store::stays;
 use crate::watchers::{Notice, Watchers};
 use crate::{ChordHeader, ChordPart, Error, ReplyTo, ResultStore, Settings};
 
@@ -40,7 +41,7 @@ struct Chord {
 
 struct Kept {
     data: Bytes,
-    is_success: bool,
+    state: State,
     expires: Option<(Instant, u64)>,
 }
 
@@ -106,7 +107,7 @@ impl ResultStore for MemoryStore {
     async fn store(&self, meta: &TaskMeta, _reply_to: Option<&ReplyTo>) -> Result<(), Error> {
         let data = self.settings.encode(meta)?;
         let mut results = self.shared.live();
-        if results.by_id.get(&meta.id).is_some_and(|kept| kept.is_success) {
+        if results.by_id.get(&meta.id).is_some_and(|kept| stays(&kept.state, &meta.state)) {
             return Ok(());
         }
         results.remove(&meta.id);
@@ -117,8 +118,7 @@ impl ResultStore for MemoryStore {
         if let Some(expires) = expires {
             results.expiring.insert(expires, meta.id.clone());
         }
-        let is_success = meta.state == State::Success;
-        results.by_id.insert(meta.id.clone(), Kept { data, is_success, expires });
+        results.by_id.insert(meta.id.clone(), Kept { data, state: meta.state.clone(), expires });
         drop(results);
         self.shared.watchers.notify(&meta.id, Notice::Check);
         Ok(())

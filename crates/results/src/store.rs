@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use celeriac_protocol::{TaskMeta, Value};
+use celeriac_protocol::{State, TaskMeta, Value};
 
 use crate::{ChordHeader, ChordPart, Error};
 
@@ -22,7 +22,8 @@ pub trait ResultStore: Send + Sync {
     fn display_url(&self) -> String;
 
     /// Keeps a state and tells whoever waits. A success that is already there is not replaced
-    /// (`celery/backends/base.py`, `_store_result`).
+    /// (`celery/backends/base.py`, `_store_result`), and a failure or revocation not by a retry: its message was sent
+    /// before its state is stored, so that whoever took it may have ended by then.
     ///
     /// # Errors
     /// [`Error::Encode`], [`Error::Unavailable`].
@@ -30,7 +31,8 @@ pub trait ResultStore: Send + Sync {
 
     /// Keeps a state as [`store`](Self::store) does, but does not wait for a store that is away: a task whose message is
     /// settled has nothing to wait for. What a store keeps in memory meanwhile has bounds, and waits past them; it
-    /// is written in its order, and what never is, is logged.
+    /// is written in its order, and what never is, is logged. A state that waited there and is not final replaces none
+    /// that is.
     ///
     /// # Errors
     /// Those of `store`.
@@ -88,7 +90,7 @@ pub trait ResultStore: Send + Sync {
         Err(Error::Unsupported { store: self.name(), what: "count the parts of a chord" })
     }
 
-    /// Keeps which results a group has, as `GroupResult.as_tuple` writes them.
+    /// Keeps which results a group has, as [`Saved`](crate::Saved) writes them.
     ///
     /// # Errors
     /// [`Error::Unsupported`], [`Error::Encode`], [`Error::Unavailable`].
@@ -110,4 +112,9 @@ pub trait ResultStore: Send + Sync {
 
     /// Lets go of connections and waiting calls. Idempotent.
     async fn close(&self);
+}
+
+/// Whether a state that is kept is not replaced by a new one, as [`ResultStore::store`] says.
+pub(crate) fn stays(kept: &State, new: &State) -> bool {
+    *kept == State::Success || *new == State::Retry && kept.is_ready()
 }

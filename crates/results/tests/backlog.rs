@@ -1,12 +1,17 @@
 //! Results that wait for a Redis that is away.
 
+use std::time::Duration;
+
+use celeriac_protocol::result::Exception;
 use celeriac_protocol::{State, TaskMeta};
 use celeriac_results::conformance::id;
 use celeriac_results::{Error, ResultStore, Retry, Settings};
-use celeriac_testkit::Redis;
+use celeriac_testkit::{Redis, free_port};
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
+use crate::proxy::Proxy;
 use crate::redis;
 
 /// What is held goes on at once, and is written in its order; who stores waits behind it.
@@ -105,23 +110,66 @@ async fn what_is_never_written_is_given_up() {
     }
 }
 
-/// Who reads waits for Redis if he wants to, until the store is closed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// Who reads waits for Redis if he wants to, until it is there or the store is closed.
+#[tokio::test(start_paused = true)]
 async fn reads_wait_when_told_to() {
+    // Nothing listens there yet; the clock runs by itself while everything waits.
+    let port = free_port();
+    let open = |always| {
+        let retry = Retry { always, ..Retry::default() };
+        redis::open(&format!("redis://127.0.0.1:{port}/0"), Settings { retry, ..Settings::default() })
+    };
+    let impatient = open(false);
+    for outcome in [impatient.fetch("x").await, impatient.wait("x").await] {
+        assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    }
+    let (patient, closed) = (open(true), open(true));
+    let mut reads = std::pin::pin!(join_all([patient.fetch("x"), patient.fetch("y")]));
+    let mut in_vain = std::pin::pin!(join_all([closed.fetch("x"), closed.wait("x")]));
+    tokio::select! {
+        outcomes = &mut reads => panic!("{outcomes:?}"),
+        outcomes = &mut in_vain => panic!("{outcomes:?}"),
+        () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+    }
+    closed.close().await;
+    for outcome in in_vain.await {
+        assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    }
     let server = Redis::start();
-    let meta = TaskMeta::success(id(), 1);
-    let retry = Retry { always: true, ..Retry::default() };
-    let store = redis::open(&server.url(0), Settings { retry, ..Settings::default() });
-    store.store(&meta, None).await.unwrap();
-    assert_eq!(store.fetch(&meta.id).await.unwrap(), meta);
-    server.stop();
-    let (asked, waits) = (store.clone(), store.clone());
-    let (id, unknown) = (meta.id.clone(), "unknown".to_owned());
-    let asked = tokio::spawn(async move { asked.fetch(&id).await });
-    server.restart();
-    assert_eq!(asked.await.unwrap().unwrap(), meta);
-    let waits = tokio::spawn(async move { waits.wait(&unknown).await });
-    tokio::task::yield_now().await;
+    tokio::time::resume();
+    let _proxy = Proxy::start(port, server.port()).await;
+    for (outcome, id) in reads.await.into_iter().zip(["x", "y"]) {
+        assert_eq!(outcome.unwrap(), TaskMeta::pending(id));
+    }
+    patient.close().await;
+}
+
+/// What waited in one worker comes after what another one wrote of the same task: its end stays.
+#[tokio::test(start_paused = true)]
+async fn what_was_held_replaces_no_end() {
+    let (server, port) = (Redis::start(), free_port());
+    let late = redis::open(&format!("redis://127.0.0.1:{port}/0"), Settings::default());
+    let ids: Vec<_> = (0..2).map(|_| id()).collect();
+    let error = Exception::new("ValueError", "builtins", "it broke");
+    for id in &ids {
+        late.hold(&TaskMeta::started(id, 1, "a@b"), None).await.unwrap();
+    }
+    let retried = TaskMeta::retry(&ids[0], error.clone(), None);
+    late.hold(&retried, None).await.unwrap();
+    tokio::time::resume();
+    let store = redis::open(&server.url(0), Settings::default());
+    let failed = TaskMeta::failure(&ids[1], error, None);
+    store.store(&failed, None).await.unwrap();
+    let _proxy = Proxy::start(port, server.port()).await;
+    // It is written last.
+    late.store(&TaskMeta::success(id(), 1), None).await.unwrap();
+    for meta in [retried, failed] {
+        assert_eq!(store.fetch(&meta.id).await.unwrap(), meta);
+    }
+    // What runs again, and says so in time, is seen.
+    let again = TaskMeta::started(&ids[1], 1, "a@b");
+    late.hold(&again, None).await.unwrap();
+    assert_eq!(store.fetch(&ids[1]).await.unwrap(), again);
     store.close().await;
-    assert!(waits.await.unwrap().is_err());
+    late.close().await;
 }

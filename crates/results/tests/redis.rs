@@ -195,9 +195,9 @@ async fn a_user_needs_few_rights() {
     for chord_ordered in [true, false] {
         let (worker, group) = (open(&url, Settings { chord_ordered, ..Settings::default() }), id());
         worker.set_chord_size(&group, 1).await.unwrap();
-        for redelivered in [false, true] {
-            let (state, result) = (&State::Success, &Value::from(redelivered));
-            let part = ChordPart { group: &group, index: Some(0), id: "a", state, result, redelivered };
+        for again in [false, true] {
+            let (state, result) = (&State::Success, &Value::from(again));
+            let part = ChordPart { group: &group, index: Some(0), id: "a", state, result, again };
             assert!(worker.chord_part(&part).await.unwrap().is_some());
         }
         worker.chord_done(&group).await.unwrap();
@@ -206,6 +206,24 @@ async fn a_user_needs_few_rights() {
         worker.close().await;
     }
     stores.close().await;
+}
+
+/// A part may have run on Python's worker first: its JSON is another.
+#[tokio::test]
+async fn a_part_that_python_counted_counts_once() {
+    let url = celeriac_testkit::redis().url(9);
+    for chord_ordered in [true, false] {
+        let (store, group) = (open(&url, Settings { chord_ordered, ..Settings::default() }), id());
+        let counted = r#"[1, "\u00f6\"\\\n\u007f\ud83d\ude00", "SUCCESS", 1]"#;
+        let key = format!("celery-taskset-meta-{group}.j");
+        cli(&if chord_ordered { vec!["ZADD", &key, "0", counted] } else { vec!["RPUSH", &key, counted] });
+        store.set_chord_size(&group, 1).await.unwrap();
+        let (id, state, result) = ("\u{f6}\"\\\n\u{7f}\u{1f600}", &State::Success, &Value::from(2));
+        let part = ChordPart { group: &group, index: Some(0), id, state, result, again: true };
+        let header = store.chord_part(&part).await.unwrap().expect("all parts");
+        assert_eq!(header.parts, [TaskMeta { children: Vec::new(), ..TaskMeta::success(id, 2) }]);
+        store.close().await;
+    }
 }
 
 /// A refused password is told at once, whoever waits.

@@ -1,6 +1,7 @@
 //! What a task's end leads to: callbacks, the next of its chain, errbacks.
 
 use celeriac_protocol::{Embed, Signature, Value};
+use celeriac_results::Saved;
 
 use crate::error::SendError;
 use crate::launch::Launch;
@@ -25,7 +26,7 @@ pub(crate) async fn after_success(
         }
         children.extend(launch.send(next, value).await?);
     }
-    Ok(children.into_iter().map(child).collect())
+    Ok(children.iter().map(|id| Saved::result(id)).collect())
 }
 
 /// Sends the errbacks, each with the id of the task that failed.
@@ -36,8 +37,4 @@ pub(crate) async fn after_failure(launch: &Launch<'_>, id: &str, errbacks: Vec<S
             tracing::error!("{id}: an errback is not called: {error}");
         }
     }
-}
-
-fn child(id: String) -> Value {
-    Value::List(vec![Value::List(vec![id.into(), Value::Null]), Value::Null])
 }

@@ -133,6 +133,37 @@ async fn a_group_that_is_never_called_has_failed() {
     worker.end(Shutdown::Warm).await.unwrap();
 }
 
+/// The body of a chord may be a part of another one, which hears that it is never called.
+#[tokio::test]
+async fn a_body_that_is_never_called_is_a_part_that_failed() {
+    let rig = Rig::new().with(echo()).with(fails());
+    let worker = rig.start();
+    for kind in ["task", "chain", "group"] {
+        let (inner, outer) = (format!("inner-{kind}"), format!("outer-{kind}"));
+        let mut member = signature(&inner);
+        member.options.insert("group_id", "h");
+        member.options.insert("chord", signature(&outer).into_value());
+        let options = [("task_id", inner.as_str().into())].into_iter().collect();
+        let body = match kind {
+            "task" => member,
+            "chain" => compound(kind, vec![signature("first"), member], options),
+            _ => compound(kind, vec![member], Map::new()),
+        };
+        rig.store.set_chord_size("g", 1).await.unwrap();
+        rig.store.set_chord_size("h", 2).await.unwrap();
+        let mut good = part("echo", 1, 1, &signature(&outer));
+        good.options.group_id = Some("h".to_owned());
+        rig.send("good", good).await;
+        rig.send("bad", part("fails", 1, 0, &body)).await;
+        let (error, text) = failure(&rig.result(&outer).await);
+        let cause = if kind == "group" { "ValueError" } else { "ChordError" };
+        assert_eq!(error, "ChordError");
+        assert!(text.starts_with(&format!("Dependency {inner} raised {cause}(")), "{text}");
+        assert!(rig.store.fetch(&inner).await.unwrap().exception().is_some(), "{kind}");
+    }
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_body_that_cannot_be_called_has_failed() {
     let rig = Rig::new().with(echo());

@@ -97,7 +97,7 @@ macro_rules! suite {
     ($fixture:expr) => {
         $crate::suite!($fixture,
             unknown_ids_are_pending, states_follow_each_other, a_success_is_not_replaced,
-            a_failure_is_replaced, forgotten_results_are_pending, results_expire,
+            a_failure_is_replaced, a_retry_replaces_no_end, forgotten_results_are_pending, results_expire,
             results_without_expiry_stay, closing_is_idempotent_and_ends_waits,
             every_value_survives, exceptions_survive, every_field_survives, large_results_survive,
             odd_ids_survive, every_serializer_is_read_back, other_serializers_are_refused,

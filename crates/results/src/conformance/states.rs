@@ -80,6 +80,28 @@ pub async fn a_failure_is_replaced(fixture: &dyn Fixture) {
     }
 }
 
+/// The message of a retry is sent before its state is stored: that may come after the end of the next attempt.
+pub async fn a_retry_replaces_no_end(fixture: &dyn Fixture) {
+    for serializer in ["json", "msgpack", "yaml"] {
+        let stores = fixture.open(super::settings(serializer)).await;
+        for end in [
+            |id: &str| TaskMeta::failure(id, error("it broke"), None),
+            |id: &str| TaskMeta::revoked(id, "revoked"),
+        ] {
+            let (end, last) = (end(&id()), id());
+            stores.caller.expect(&end.id).await.unwrap();
+            stores.caller.expect(&last).await.unwrap();
+            stores.store(&end).await.unwrap();
+            stores.store(&TaskMeta::retry(&end.id, error("again"), None)).await.unwrap();
+            // All that was stored before this has been seen when this is.
+            stores.store(&TaskMeta::success(&last, 0)).await.unwrap();
+            stores.wait(&last).await;
+            assert_eq!(stores.caller.fetch(&end.id).await.unwrap(), end, "{serializer}");
+        }
+        stores.close().await;
+    }
+}
+
 /// Forgetting drops what is kept; forgetting what is unknown is no error.
 pub async fn forgotten_results_are_pending(fixture: &dyn Fixture) {
     let stores = fixture.open(Settings::default()).await;

@@ -1,6 +1,7 @@
 //! Chords: Celery's counters, in one script a part (`celery/backends/redis.py`, `on_chord_part_return`).
 
 use bytes::Bytes;
+use celeriac_protocol::codec::Serializer;
 use celeriac_protocol::{State, TaskMeta, Value, codec};
 use redis::Cmd;
 
@@ -11,8 +12,8 @@ use crate::{ChordHeader, ChordPart, Error, Settings};
 /// a part that is run again with another result twice, so that its chord never ends.
 pub(super) const PART: &str = r#"
 local parts, more, size, saved = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local part, index, ordered, seconds, again = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4], ARGV[5]
-if again ~= '' then
+local part, index, ordered, seconds = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4]
+if ARGV[5] then
     local counted
     if ordered then
         counted = redis.call('ZRANGEBYSCORE', parts, index, index)
@@ -20,12 +21,14 @@ if again ~= '' then
         counted = redis.call('LRANGE', parts, 0, -1)
     end
     for _, kept in ipairs(counted) do
-        -- The id is the second of a list, after a byte or a few.
-        if (kept:sub(1, #again + 8)):find(again, 1, true) then
-            if ordered then
-                redis.call('ZREM', parts, kept)
-            else
-                redis.call('LREM', parts, 0, kept)
+        for spelling = 5, #ARGV do
+            local begin = ARGV[spelling]
+            if kept:sub(1, #begin) == begin then
+                if ordered then
+                    redis.call('ZREM', parts, kept)
+                else
+                    redis.call('LREM', parts, 0, kept)
+                end
             end
         end
     end
@@ -52,8 +55,10 @@ return {redis.call('GET', saved) or '', redis.call(ordered and 'ZRANGE' or 'LRAN
 impl RedisStore {
     pub(super) async fn count_part(&self, part: &ChordPart<'_>) -> Result<Option<ChordHeader>, Error> {
         let data = self.settings.encode_part(part)?;
+        // How the same part begins that was counted before, in each way it may be written.
+        let begins = self.settings.begins(part.id)?;
         let index = part.index.map_or_else(|| "+inf".to_owned(), |index| index.to_string());
-        let call = |command: &str, script: &str| {
+        let call = |command: &str, script: &str, lost: bool| {
             let mut call = Cmd::new();
             call.arg(command).arg(script).arg(4);
             for key in [".j", ".t", ".s", ""] {
@@ -61,7 +66,9 @@ impl RedisStore {
             }
             call.arg(data.as_ref()).arg(&index).arg(u8::from(self.settings.chord_ordered));
             call.arg(self.settings.seconds().unwrap_or_default());
-            call.arg(if part.redelivered { part.id } else { "" });
+            if part.again || lost {
+                call.arg(&begins);
+            }
             call
         };
         let invalid = |what: &redis::Value| {
@@ -142,6 +149,30 @@ impl Settings {
         self.encode_value(part.id, &value)
     }
 
+    /// How what stands for a task's part begins, up to the end of its id: as it is written here, and as Python writes it
+    /// where that is something else.
+    fn begins(&self, id: &str) -> Result<Vec<Vec<u8>>, Error> {
+        let mut ours = self.encode_value(id, &Value::List(vec![1.into(), id.into()]))?.to_vec();
+        // No list ends here.
+        let end = |mut ours: Vec<u8>| {
+            ours.truncate(ours.iter().rposition(|byte| *byte == b']').unwrap_or_default());
+            ours.push(b',');
+            ours
+        };
+        Ok(match self.serializer {
+            Serializer::Json => vec![end(ours), format!("[1, \"{}\",", escaped(id)).into_bytes()],
+            Serializer::Yaml => {
+                let theirs = ["", "'"].map(|quote| format!("- 1\n- {quote}{id}{quote}\n").into_bytes());
+                [end(ours)].into_iter().chain(theirs).collect()
+            }
+            Serializer::Msgpack => {
+                // A list of four.
+                ours.iter_mut().take(1).for_each(|length| *length = 0x94);
+                vec![ours]
+            }
+        })
+    }
+
     fn encode_value(&self, id: &str, value: &Value) -> Result<Bytes, Error> {
         match codec::encode(value, self.serializer, None) {
             Ok(body) => Ok(body.data),
@@ -164,4 +195,19 @@ impl Settings {
         codec::decode(&self.body(data), &self.accept)
             .map_err(|error| Error::Invalid { id: id.to_owned(), reason: error.to_string() })
     }
+}
+
+/// Text in a string of Python's JSON, which is ASCII.
+fn escaped(text: &str) -> String {
+    let escape = |unit: u16| match u8::try_from(unit) {
+        Ok(byte @ (b'"' | b'\\')) => format!("\\{}", char::from(byte)),
+        Ok(b'\n') => "\\n".to_owned(),
+        Ok(b'\r') => "\\r".to_owned(),
+        Ok(b'\t') => "\\t".to_owned(),
+        Ok(0x08) => "\\b".to_owned(),
+        Ok(0x0c) => "\\f".to_owned(),
+        Ok(byte @ 0x20..=0x7e) => char::from(byte).to_string(),
+        _ => format!("\\u{unit:04x}"),
+    };
+    text.encode_utf16().map(escape).collect()
 }

@@ -1,5 +1,6 @@
 //! The connection that commands share. What is asked for together travels together.
 
+use std::borrow::Borrow;
 use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
@@ -48,11 +49,21 @@ impl Link {
     /// Sends a command, again after a loss. What Redis answers that trying again would not change comes back as
     /// the inner error.
     pub(super) async fn query(&self, command: &Cmd) -> Result<RedisResult<redis::Value>, Error> {
-        let mut retry = 0;
+        self.query_with(|_| command).await
+    }
+
+    /// The same with a command for each time, which is told whether Redis may have obeyed one before: a loss may be
+    /// that of the answer alone.
+    pub(super) async fn query_with<C: Borrow<Cmd>>(
+        &self,
+        command: impl Fn(bool) -> C,
+    ) -> Result<RedisResult<redis::Value>, Error> {
+        let (mut retry, mut again) = (0, false);
         loop {
             let error = match self.connection().await {
                 Ok((mut connection, number)) => {
-                    let answer = connection.send_packed_command(command).await;
+                    let answer = connection.send_packed_command(command(again).borrow()).await;
+                    again = true;
                     match answer.and_then(redis::Value::extract_error) {
                         Err(error) if is_lost(&error) || is_elsewhere(&error) => {
                             self.lost(number).await;

@@ -4,9 +4,11 @@ mod chord;
 mod link;
 mod reads;
 mod subscriber;
+mod writer;
 mod writes;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use celeriac_broker::BrokerUrl;
@@ -19,7 +21,8 @@ use tokio::sync::watch;
 use self::link::Link;
 use self::reads::Reads;
 use self::subscriber::Subscriber;
-use self::writes::{Writer, Writes};
+use self::writer::{Encoded, Writer};
+use self::writes::Writes;
 use crate::watchers::{Notice, Watchers};
 use crate::{ChordHeader, ChordPart, Error, ReplyTo, ResultStore, Settings};
 
@@ -76,15 +79,9 @@ impl RedisStore {
             watchers: Arc::clone(&watchers),
             changes,
         });
-        let hash = |script| Script::new(script).get_hash().to_owned();
         let (link, (closing, _)) = (Arc::new(Link::new(target)), watch::channel(false));
-        let writes = Writes::new(Writer {
-            link: Arc::clone(&link),
-            keys: Arc::clone(&keys),
-            settings: Arc::clone(&settings),
-            hash: hash(writes::STORE),
-        });
-        let part = hash(chord::PART);
+        let writes = Writes::new(Writer::new(Arc::clone(&link), Arc::clone(&keys), Arc::clone(&settings)));
+        let part = Script::new(chord::PART).get_hash().to_owned();
         let reads = Reads::new(Arc::clone(&link), Arc::clone(&keys), Arc::clone(&settings));
         Ok(RedisStore { link, keys, settings, part, reads, writes, watchers, subscriber, closing })
     }
@@ -104,20 +101,43 @@ impl RedisStore {
         }
     }
 
+    /// Waits once. Whoever listens for all may end, with his runtime: then somebody who waits goes on with that.
+    async fn listen(&self, id: &str) -> Result<TaskMeta, Error> {
+        let mut ready = std::pin::pin!(self.watchers.watch(id).ready(self));
+        loop {
+            let mut ended = std::pin::pin!(self.subscriber.ended());
+            ended.as_mut().enable();
+            self.subscriber.start()?;
+            tokio::select! {
+                answer = &mut ready => return answer,
+                () = ended => {}
+            }
+        }
+    }
+
     async fn ask(&self, command: &Cmd) -> Result<redis::Value, Error> {
         self.link.query(command).await?.map_err(|error| self.link.unavailable(&error))
     }
 }
 
-/// Runs a script by its hash, or by its text where Redis does not know it yet.
+/// Runs a script by its hash, or by its text where Redis does not know it yet. The call is told, last, whether the
+/// script may have run before.
 async fn run(
     link: &Link,
     hash: &str,
     script: &str,
-    call: impl Fn(&str, &str) -> Cmd,
+    call: impl Fn(&str, &str, bool) -> Cmd,
 ) -> Result<redis::Value, Error> {
-    match link.query(&call("EVALSHA", hash)).await? {
-        Err(error) if error.code() == Some("NOSCRIPT") => link.query(&call("EVAL", script)).await?,
+    let again = AtomicBool::new(false);
+    let by_hash = |lost| {
+        again.fetch_or(lost, Relaxed);
+        call("EVALSHA", hash, lost)
+    };
+    match link.query_with(by_hash).await? {
+        // Redis may have run it, and forgotten it in a restart.
+        Err(error) if error.code() == Some("NOSCRIPT") => {
+            link.query_with(|lost| call("EVAL", script, lost || again.load(Relaxed))).await?
+        }
         answer => answer,
     }
     .map_err(|error| link.unavailable(&error))
@@ -162,11 +182,11 @@ impl ResultStore for RedisStore {
     }
 
     async fn store(&self, meta: &TaskMeta, _reply_to: Option<&ReplyTo>) -> Result<(), Error> {
-        self.writes.write(&meta.id, self.settings.encode(meta)?).await
+        self.writes.write(Encoded::new(meta, &self.settings)?).await
     }
 
     async fn hold(&self, meta: &TaskMeta, _reply_to: Option<&ReplyTo>) -> Result<(), Error> {
-        self.writes.hold(&meta.id, self.settings.encode(meta)?).await
+        self.writes.hold(Encoded::new(meta, &self.settings)?).await
     }
 
     /// Nothing to do: a call that waits listens first and looks then.
@@ -179,8 +199,7 @@ impl ResultStore for RedisStore {
     }
 
     async fn wait(&self, id: &str) -> Result<TaskMeta, Error> {
-        self.subscriber.start()?;
-        self.persist(id, || self.watchers.watch(id).ready(self)).await
+        self.persist(id, || self.listen(id)).await
     }
 
     async fn forget(&self, id: &str) -> Result<(), Error> {

@@ -25,28 +25,59 @@ pub(super) struct Reads {
     asked: Mutex<Option<Vec<(String, Reply)>>>,
 }
 
+/// The turn of whoever asks: as long as it is open, others say what they want too.
+struct Turn {
+    reads: Arc<Reads>,
+    is_open: bool,
+}
+
+impl Turn {
+    async fn take(mut self) {
+        self.reads.clone().ask(&mut self).await;
+    }
+
+    fn close(&mut self) -> Vec<(String, Reply)> {
+        self.is_open = false;
+        self.reads.lock().take().unwrap_or_default()
+    }
+}
+
+impl Drop for Turn {
+    /// Who wanted something hears that he will not get it here.
+    fn drop(&mut self) {
+        if self.is_open {
+            self.close();
+        }
+    }
+}
+
 impl Reads {
     pub(super) fn new(link: Arc<Link>, keys: Arc<Keys>, settings: Arc<Settings>) -> Arc<Self> {
         Arc::new(Reads { link, keys, settings, asked: Mutex::new(None) })
     }
 
     pub(super) async fn read(self: &Arc<Self>, id: &str) -> Result<TaskMeta, Error> {
-        let (reply, answer) = oneshot::channel();
-        let is_first = {
-            let mut asked = self.lock();
-            let is_first = asked.is_none();
-            asked.get_or_insert_default().push((id.to_owned(), reply));
-            is_first
-        };
-        if is_first {
-            // A task of its own: others count on it, whatever becomes of who asks.
-            tokio::spawn(self.clone().ask());
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let is_first = {
+                let mut asked = self.lock();
+                let is_first = asked.is_none();
+                asked.get_or_insert_default().push((id.to_owned(), reply));
+                is_first
+            };
+            if is_first {
+                // A task of its own: others count on it, whatever becomes of who asks.
+                tokio::spawn(Turn { reads: Arc::clone(self), is_open: true }.take());
+            }
+            if let Ok(answer) = answer.await {
+                return answer;
+            }
+            // That task has ended with its runtime.
         }
-        answer.await.unwrap_or_else(|_| Err(self.link.closed()))
     }
 
     /// Asks for all that is wanted by now.
-    async fn ask(self: Arc<Self>) {
+    async fn ask(&self, turn: &mut Turn) {
         // Whoever is awake gets to say what he wants; who wants much is interrupted by the runtime.
         let mut wanted = 0;
         loop {
@@ -57,8 +88,7 @@ impl Reads {
             }
             wanted = count;
         }
-        let asked = self.lock().take();
-        let mut asked = asked.unwrap_or_default();
+        let mut asked = turn.close();
         while !asked.is_empty() {
             let rest = asked.split_off(asked.len().min(BATCH));
             let (ids, replies): (Vec<_>, Vec<_>) = asked.into_iter().unzip();

@@ -8,7 +8,8 @@ use celeriac_redis_client::Target;
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{RedisError, RedisResult};
-use tokio::sync::mpsc;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -25,13 +26,20 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Starts listening when somebody first waits.
 pub(super) struct Subscriber {
     state: Mutex<State>,
+    idle: Arc<Idle>,
     display_url: String,
 }
 
 enum State {
-    Idle(Box<Run>),
-    Running(JoinHandle<()>),
+    Running(Option<JoinHandle<()>>),
     Stopped,
+}
+
+/// What listening needs, while nobody listens.
+struct Idle {
+    run: Mutex<Option<Box<Run>>>,
+    /// Whoever listened has ended with his runtime.
+    ended: Notify,
 }
 
 /// What listening needs.
@@ -46,20 +54,27 @@ pub(super) struct Run {
 impl Subscriber {
     pub(super) fn new(run: Run) -> Self {
         let display_url = run.target.display_url().to_owned();
-        Subscriber { state: Mutex::new(State::Idle(Box::new(run))), display_url }
+        let idle = Arc::new(Idle { run: Mutex::new(Some(Box::new(run))), ended: Notify::new() });
+        Subscriber { state: Mutex::new(State::Running(None)), idle, display_url }
     }
 
+    /// Listens, if nobody does.
     pub(super) fn start(&self) -> Result<(), Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = match std::mem::replace(&mut *state, State::Stopped) {
-            State::Idle(run) => State::Running(tokio::spawn(run.run())),
-            State::Running(task) => State::Running(task),
-            State::Stopped => {
-                let reason = "it was closed".to_owned();
-                return Err(Error::Unavailable { store: self.display_url.clone(), reason });
-            }
+        let State::Running(task) = &mut *state else {
+            let reason = "it was closed".to_owned();
+            return Err(Error::Unavailable { store: self.display_url.clone(), reason });
         };
+        if let Some(run) = self.idle.take() {
+            let turn = Turn { run: Some(run), idle: Arc::clone(&self.idle) };
+            *task = Some(tokio::spawn(turn.take()));
+        }
         Ok(())
+    }
+
+    /// Resolves when whoever listens has ended before the store is closed, after the call.
+    pub(super) fn ended(&self) -> Notified<'_> {
+        self.idle.ended.notified()
     }
 
     pub(super) async fn stop(&self) {
@@ -67,7 +82,7 @@ impl Subscriber {
             &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner),
             State::Stopped,
         );
-        if let State::Running(task) = state {
+        if let State::Running(Some(task)) = state {
             task.abort();
             let _ = task.await;
         }
@@ -76,15 +91,43 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        if let State::Running(task) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        if let State::Running(Some(task)) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner) {
             task.abort();
         }
     }
 }
 
+impl Idle {
+    fn take(&self) -> Option<Box<Run>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The turn of whoever listens.
+struct Turn {
+    run: Option<Box<Run>>,
+    idle: Arc<Idle>,
+}
+
+impl Turn {
+    async fn take(mut self) {
+        if let Some(run) = &mut self.run {
+            run.run().await;
+        }
+    }
+}
+
+impl Drop for Turn {
+    /// The runtime ends: what listening needs is left to whoever waits on another.
+    fn drop(&mut self) {
+        *self.idle.run.lock().unwrap_or_else(PoisonError::into_inner) = self.run.take();
+        self.idle.ended.notify_waiters();
+    }
+}
+
 impl Run {
     /// Listens for as long as the store lives, over as many connections as it takes.
-    async fn run(mut self: Box<Self>) {
+    async fn run(&mut self) {
         let mut retry = 0;
         loop {
             let opened = async { self.target.find(CONNECT_TIMEOUT).await?.get_async_pubsub().await };

@@ -1,19 +1,17 @@
 //! Results that wait for Redis: in memory, within bounds, written in their order when it is back.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
-use redis::Cmd;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::link::Link;
-use super::{Keys, run};
-use crate::{Error, Settings};
+use super::writer::{Encoded, Writer};
+use crate::Error;
 
 /// How much may wait: then whoever has more waits too.
 const MAX_COUNT: usize = 10_000;
@@ -27,62 +25,15 @@ const BATCH: usize = 256;
 /// How long the last ones may take when the store is closed.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// Writes results.
-pub(super) struct Writer {
-    pub(super) link: Arc<Link>,
-    pub(super) keys: Arc<Keys>,
-    pub(super) settings: Arc<Settings>,
-    pub(super) hash: String,
-}
-
-/// Keeps and publishes a result unless a success is there. The status stands first in what Celery's JSON and
-/// msgpack write, and in a line of its own in YAML; only what looks otherwise is decoded. Redis runs it as one step
-/// and one round trip, where Celery reads, decides and writes.
-pub(super) const STORE: &str = r#"
-local key, data, seconds, serializer = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local function is_success(kept)
-    if kept:sub(1, 12) == '{"status": "' then
-        return kept:sub(13, 20) == 'SUCCESS"'
-    elseif serializer == 'yaml' then
-        return kept:find('\nstatus: SUCCESS\n', 1, true)
-    elseif serializer == 'msgpack' and kept:sub(2, 8) == '\166status' then
-        return kept:sub(9, 16) == '\167SUCCESS'
-    end
-    local ok, meta = pcall(serializer == 'msgpack' and cmsgpack.unpack or cjson.decode, kept)
-    return ok and type(meta) == 'table' and meta.status == 'SUCCESS'
-end
-local kept = redis.call('GET', key)
-if kept and is_success(kept) then
-    return 0
-end
-if seconds == '' then
-    redis.call('SET', key, data)
-else
-    redis.call('SETEX', key, seconds, data)
-end
-redis.call('PUBLISH', key, data)
-return 1
-"#;
-
-impl Writer {
-    async fn write(&self, id: &str, data: &[u8]) -> Result<(), Error> {
-        let seconds = self.settings.seconds().unwrap_or_default();
-        let call = |command: &str, script: &str| {
-            let mut call = Cmd::new();
-            call.arg(command).arg(script).arg(1).arg(self.keys.key(id));
-            call.arg(data).arg(&seconds).arg(self.settings.serializer.name());
-            call
-        };
-        run(&self.link, &self.hash, STORE, call).await.map(drop)
-    }
-}
-
 /// What waits. Nothing passes it: a state of a task must not come after its next one.
 pub(super) struct Writes {
     writer: Writer,
     waiting: Mutex<Waiting>,
     /// Something was written, or never will be.
     moved: Notify,
+    /// Whether somebody writes what waits. Whoever waits looks after that: who wrote may have ended with his runtime.
+    draining: AtomicBool,
+    stopped: Notify,
 }
 
 #[derive(Default)]
@@ -94,31 +45,45 @@ struct Waiting {
 }
 
 struct Entry {
-    id: String,
-    data: Bytes,
+    state: Arc<Encoded>,
     /// Who waits until it is written; nobody where its task has gone on.
     waits: Option<oneshot::Sender<Result<(), Error>>>,
 }
 
 impl Writes {
     pub(super) fn new(writer: Writer) -> Arc<Self> {
-        Arc::new(Writes { writer, waiting: Mutex::default(), moved: Notify::new() })
+        Arc::new(Writes {
+            writer,
+            waiting: Mutex::default(),
+            moved: Notify::new(),
+            draining: AtomicBool::new(false),
+            stopped: Notify::new(),
+        })
     }
 
     /// Writes a result; returns when it is written.
-    pub(super) async fn write(self: &Arc<Self>, id: &str, data: Bytes) -> Result<(), Error> {
+    pub(super) async fn write(self: &Arc<Self>, state: Encoded) -> Result<(), Error> {
         if self.is_empty() {
-            return self.writer.write(id, &data).await;
+            return self.writer.write(&state).await;
         }
-        let (done, written) = oneshot::channel();
-        self.push(Entry { id: id.to_owned(), data, waits: Some(done) });
-        written.await.unwrap_or_else(|_| Err(self.writer.link.closed()))
+        let (done, mut written) = oneshot::channel();
+        self.push(Entry { state: Arc::new(state), waits: Some(done) });
+        loop {
+            let stopped = self.stopped.notified();
+            tokio::pin!(stopped);
+            stopped.as_mut().enable();
+            self.keep_draining();
+            tokio::select! {
+                answer = &mut written => return answer.unwrap_or_else(|_| Err(self.writer.link.closed())),
+                () = stopped => {}
+            }
+        }
     }
 
     /// Writes a result; returns when it is written, or waits here with room for it.
-    pub(super) async fn hold(self: &Arc<Self>, id: &str, data: Bytes) -> Result<(), Error> {
+    pub(super) async fn hold(self: &Arc<Self>, mut state: Encoded) -> Result<(), Error> {
         if self.is_empty() {
-            match timeout(PATIENCE, self.writer.write(id, &data)).await {
+            match timeout(PATIENCE, self.writer.write(&state)).await {
                 Ok(Err(error)) if error.is_recoverable() => {}
                 Ok(answer) => return answer,
                 Err(_) => {}
@@ -128,6 +93,7 @@ impl Writes {
             let moved = self.moved.notified();
             tokio::pin!(moved);
             moved.as_mut().enable();
+            self.keep_draining();
             {
                 let waiting = self.lock();
                 if waiting.closed {
@@ -139,7 +105,9 @@ impl Writes {
             }
             moved.await;
         }
-        self.push(Entry { id: id.to_owned(), data, waits: None });
+        state.late |= !state.is_ready;
+        self.push(Entry { state: Arc::new(state), waits: None });
+        self.keep_draining();
         Ok(())
     }
 
@@ -173,10 +141,17 @@ impl Writes {
         }
         waiting.bytes += entry.cost();
         waiting.queue.push_back(entry);
-        if waiting.drain.as_ref().is_none_or(JoinHandle::is_finished) {
-            tracing::warn!("Results wait in memory for {}, which is away", self.writer.link.display_url());
-            waiting.drain = Some(tokio::spawn(self.clone().drain()));
+    }
+
+    /// Has what waits written, if nobody does that.
+    fn keep_draining(self: &Arc<Self>) {
+        let mut waiting = self.lock();
+        if waiting.closed || waiting.queue.is_empty() || self.draining.swap(true, Relaxed) {
+            return;
         }
+        tracing::warn!("Results wait in memory for {}, which is away", self.writer.link.display_url());
+        let turn = Turn { writes: Arc::clone(self), is_over: false };
+        waiting.drain = Some(tokio::spawn(turn.take()));
     }
 
     /// Writes what waits until nothing does: one alone while Redis is away, then many at once.
@@ -189,7 +164,7 @@ impl Writes {
                 tracing::info!("All {written} results that waited are stored");
                 return;
             }
-            let writes = batch.iter().map(|(id, data)| self.writer.write(id, data));
+            let writes = batch.iter().map(|state| self.writer.write(state));
             let answers = join_all(writes).await;
             // Those behind one that is not written wait with it.
             let done = answers.iter().take_while(|answer| !answer.as_ref().is_err_and(Error::is_recoverable));
@@ -228,14 +203,14 @@ impl Writes {
     }
 
     /// The first of what waits, no task twice. Nothing is taken away.
-    fn next(&self, size: usize) -> Vec<(String, Bytes)> {
-        let mut waiting = self.lock();
+    fn next(&self, size: usize) -> Vec<Arc<Encoded>> {
+        let waiting = self.lock();
         let mut ids = HashSet::new();
-        let batch = waiting.queue.iter().take(size).take_while(|entry| ids.insert(entry.id.as_str()));
-        let batch: Vec<_> = batch.map(|entry| (entry.id.clone(), entry.data.clone())).collect();
+        let batch = waiting.queue.iter().take(size).take_while(|entry| ids.insert(entry.state.id.as_str()));
+        let batch: Vec<_> = batch.map(|entry| Arc::clone(&entry.state)).collect();
         if batch.is_empty() {
             // Under the lock: what comes now starts anew.
-            waiting.drain = None;
+            self.draining.store(false, Relaxed);
         }
         batch
     }
@@ -255,9 +230,34 @@ impl Writes {
     }
 }
 
+/// The turn of whoever writes what waits.
+struct Turn {
+    writes: Arc<Writes>,
+    is_over: bool,
+}
+
+impl Turn {
+    async fn take(mut self) {
+        self.writes.clone().drain().await;
+        self.is_over = true;
+    }
+}
+
+impl Drop for Turn {
+    /// The runtime has ended before the turn has: somebody else may take one. No lock may be taken here, since a
+    /// runtime that is ending drops what is spawned on it at once.
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.writes.draining.store(false, Relaxed);
+            self.writes.stopped.notify_waiters();
+            self.writes.moved.notify_waiters();
+        }
+    }
+}
+
 impl Entry {
     fn cost(&self) -> usize {
-        self.id.len() + self.data.len() + OVERHEAD
+        self.state.id.len() + self.state.data.len() + OVERHEAD
     }
 
     fn tell(self, answer: Result<(), Error>) {
@@ -269,7 +269,7 @@ impl Entry {
     /// It is never written: who waits is told, or the log.
     fn give_up(self, error: &Error) {
         if self.waits.is_none() {
-            tracing::error!("The result of {} is lost: {error}", self.id);
+            tracing::error!("The result of {} is lost: {error}", self.state.id);
         }
         self.tell(Err(error.clone()));
     }

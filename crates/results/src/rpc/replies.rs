@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use celeriac_protocol::{State, TaskMeta};
 
 use crate::Error;
+use crate::store::stays;
 
 /// How many calls may be expected at once; past that the oldest are forgotten.
 const MAX_EXPECTED: usize = 1_000_000;
@@ -78,7 +79,8 @@ impl Replies {
         let Some((id, _)) = kept.by_id.get_key_value(id) else { return false };
         let id = Arc::clone(id);
         let Some(reply) = kept.by_id.get_mut(&id) else { return false };
-        if matches!(&reply.meta, Some(Ok(meta)) if meta.state == State::Success) {
+        let new = meta.as_ref().map_or(&State::Pending, |meta| &meta.state);
+        if matches!(&reply.meta, Some(Ok(kept)) if stays(&kept.state, new)) {
             return true;
         }
         let is_first = reply.meta.is_none();

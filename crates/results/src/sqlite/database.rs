@@ -117,7 +117,8 @@ impl Database {
                             "INSERT OR REPLACE INTO celeriac_result (id, state, expires, meta)
                              SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (
                                  SELECT 1 FROM celeriac_result
-                                 WHERE id = ?1 AND state = 'SUCCESS' AND (expires IS NULL OR expires > ?5))",
+                                 WHERE id = ?1 AND (expires IS NULL OR expires > ?5) AND (state = 'SUCCESS'
+                                     OR ?2 = 'RETRY' AND state IN ('FAILURE', 'REVOKED')))",
                         )?
                         .execute(params![id, state, expires, meta.as_ref(), now])?;
                 }
