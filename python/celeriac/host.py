@@ -43,6 +43,8 @@ def lead(package, fd):
         link.send(("failed", code, text))
         sys.exit(code)
     link.send(("ready", found))
+    if given.get("detach"):
+        process.leave_terminal()
     zygote.Zygote(link, started, package, given).run()
 
 

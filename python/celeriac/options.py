@@ -6,7 +6,7 @@ What was not given is absent. All names are those of Celery's own options, with 
 ``argv``           the whole command line as the app shall see it: ``["celery", "-A", "proj", "worker", ...]``
 global             ``app``, ``broker``, ``result_backend``, ``loader``, ``config``, ``workdir``, ``skip_checks``,
                    ``no_color``, ``quiet``
-daemon             ``logfile``, ``pidfile``, ``uid``, ``gid``, ``umask``
+daemon             ``logfile``, ``pidfile``, ``uid``, ``gid``, ``umask``; ``detach``: no terminal from the start on
 worker             the names of `WORKER`
 ``settings``       trailing configuration arguments: ``["worker.prefetch_multiplier=1", ...]``
 ``user``           what the parent did not know: options that the app itself adds, unparsed

@@ -1,8 +1,11 @@
 """New processes: forked as billiard does it, or with an interpreter of their own."""
 
+import faulthandler
 import gc
+import importlib
 import os
 import pkgutil
+import signal
 import sys
 import traceback
 
@@ -18,8 +21,20 @@ def become(uid, gid, umask):
     uid, gid = uid and platforms.parse_uid(uid), gid and platforms.parse_gid(gid)
     # Started again, this is that user already, who may not do it once more.
     if (uid or os.getuid(), gid or os.getgid()) != (os.getuid(), os.getgid()):
+        # What Celery's command has imported by now: the new user may not be allowed to read the interpreter's library.
+        importlib.import_module("celery.bin.celery")
         platforms.maybe_drop_privileges(uid=uid, gid=gid)
         platforms.set_pdeathsig("SIGKILL")
+
+
+def leave_terminal():
+    """Lets go of where the command was typed: whoever waits there for its end would wait for ours."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(nothing, fd)
+    os.close(nothing)
 
 
 def identity():
@@ -53,6 +68,12 @@ def forked(process, close):
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def show_stacks_when_asked():
+    """Not by a handler of Python's, which waits for what runs; whatever is forked from here does so, too."""
+    if sys.__stderr__ is not None:
+        faulthandler.register(signal.SIGTRAP, file=sys.__stderr__)
 
 
 def settle():

@@ -11,7 +11,7 @@ from celery.app.utils import HIDDEN_SETTINGS
 from celery.worker.control import Panel
 from kombu.serialization import prepare_accept_content
 
-from . import logs, process
+from . import logs, process, statedb
 from .options import POOLS
 from .plain import plain
 
@@ -70,6 +70,7 @@ def worker_facts(worker):
                                          "asyncio": (1, worker.concurrency)}.get(facts["pool"], (worker.concurrency, 1))
     facts["log_through_app"] = logs.level(worker)
     facts["identity"] = process.identity()
+    facts["revoked"] = statedb.revoked(worker)
     facts["app"] = worker.app.main or "__main__"
     # The app may have registered serializers of its own, whose names mean nothing to the parent.
     facts["accept"] = sorted(prepare_accept_content(worker.app.conf.accept_content))

@@ -6,7 +6,7 @@ from celery import signals
 from celery.worker.control import Panel
 from kombu.utils import json
 
-from . import lost, process, wire
+from . import lost, process, statedb, wire
 from .plain import plain
 
 
@@ -55,6 +55,12 @@ class Service:
             return seq, True, plain(json.json.loads(json.dumps(reply)))
         except Exception as error:
             logging.getLogger("celery.worker").error("Control command error: %r", error, exc_info=True)
+            return seq, False, repr(error)
+
+    def on_revoked(self, seq, path, ids):
+        try:
+            return seq, True, statedb.keep(path, ids)
+        except Exception as error:
             return seq, False, repr(error)
 
     def on_log(self, level, logger, text, created):

@@ -34,6 +34,7 @@ def main(sock, page, fd):
     """Imports the app, and runs tasks as a forked child would."""
     from billiard.context import SpawnProcess
 
+    process.show_stacks_when_asked()
     facts = marshal.loads(wire.body_of(fd, os.fstat(fd).st_size))
     app = application.of(facts["given"])
     app.conf.update(facts["changes"])

@@ -28,6 +28,7 @@ class Zygote:
         self.spawned = 0
 
     def run(self):
+        process.show_stacks_when_asked()
         process.settle()
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or nobody would know how a child ended

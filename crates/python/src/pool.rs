@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use celeriac_protocol::Map;
+use celeriac_protocol::{Map, Value};
 use celeriac_worker::{Executor, Facts, Hosted, Parts, PoolStats, Request};
 use tokio::sync::{Notify, watch};
 
@@ -29,7 +29,7 @@ use self::dispatch::{Bound, Dispatch, Id, Job, Token};
 pub use self::home::{Home, Revive};
 pub use self::kind::Kind;
 use self::member::Member;
-use crate::host::{Cancel, Events};
+use crate::host::{Cancel, Child, Events};
 use crate::report::Floats;
 
 /// How long the children may take to end at the end, before they are killed.
@@ -68,6 +68,8 @@ struct State {
     children: HashMap<Id, Member>,
     /// Exits that were told before we knew the child.
     exits: HashMap<i32, i32>,
+    /// How many jobs were sent to children that are no more.
+    gone: u64,
     last: Token,
     armed: Option<Instant>,
     closed: bool,
@@ -119,6 +121,7 @@ impl Pool {
             held: HashMap::new(),
             children: HashMap::new(),
             exits: HashMap::new(),
+            gone: 0,
             last: 0,
             armed: None,
             closed: false,
@@ -126,10 +129,18 @@ impl Pool {
         let (load, _) = watch::channel(0);
         let sooner = Notify::new();
         let pool = Arc::new(Pool { home, parts, settings, state: Mutex::new(state), sooner, load });
+        let _ = pool.home.pool.set(Arc::downgrade(&pool)); // there is one pool
         pool.turn();
         tokio::spawn(pool.clone().keep_time());
         tokio::spawn(pool.clone().watch(events));
         Hosted { executor: Arc::new(Handle(pool.clone())), backend: pool }
+    }
+
+    /// The children that can take jobs, by their names.
+    fn up(&self) -> Vec<(String, Arc<Child>)> {
+        let (state, kind) = (self.state(), self.settings.kind);
+        let up = state.children.iter().filter(|(id, _)| state.dispatch.is_up(**id));
+        up.map(|(id, member)| (kind.process(*id), member.child.clone())).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -147,7 +158,10 @@ impl Pool {
             let Some(id) = state.dispatch.child_of(token) else { continue };
             match self.settings.kind {
                 Kind::Prefork | Kind::Spawn | Kind::Solo if state.runs(id, token) => {
-                    state.end_child(id, token)
+                    state.end_child(id, token);
+                    if let Some(member) = state.children.get_mut(&id) {
+                        member.terminated = true;
+                    }
                 }
                 // It is not known to have begun.
                 Kind::Prefork | Kind::Spawn | Kind::Solo | Kind::Threads => {}
@@ -256,24 +270,36 @@ impl Executor for Handle {
     fn stats(&self) -> PoolStats {
         let (state, kind) = (self.0.state(), self.0.settings.kind);
         let pid = |member: &Member| u32::try_from(member.child.pid()).unwrap_or_default();
-        let all: u64 = state.children.values().map(|member| member.sent).sum();
-        let each = state.children.values().map(|member| member.sent.to_string());
-        let writes = [
-            ("total", all.into()),
-            ("all", each.collect::<Vec<_>>().join(", ").into()),
-            ("strategy", "idle first".into()),
-        ];
         PoolStats {
             implementation: kind.implementation(),
             threads: (kind == Kind::Threads).then(|| state.children.values().map(|member| member.most).sum()),
             processes: state.children.values().map(pid).collect(),
             max_tasks_per_child: self.0.settings.max_tasks_per_child,
-            writes: Map::from_iter(writes),
+            writes: state.writes(),
         }
     }
 }
 
 impl State {
+    /// What was given to whom (`celery/concurrency/asynpool.py`, `human_write_stats`); shares are of all that ever was.
+    fn writes(&self) -> Map {
+        let raw: Vec<u64> = self.children.values().map(|member| member.sent).collect();
+        let total = self.gone + raw.iter().sum::<u64>();
+        let share = |sent: u64| format!("{:.2}", sent as f64 / total.max(1) as f64);
+        let average = format!("{:.2}", if total > 0 { 1.0 / raw.len().max(1) as f64 } else { 0.0 });
+        let active = self.children.values().filter(|member| !member.running().is_empty()).count();
+        let queues =
+            Map::from_iter([("total", Value::from(raw.len() as u64)), ("active", (active as u64).into())]);
+        Map::from_iter([
+            ("total", Value::from(total)),
+            ("avg", average.into()),
+            ("all", raw.iter().map(|sent| share(*sent)).collect::<Vec<_>>().join(", ").into()),
+            ("raw", raw.iter().map(u64::to_string).collect::<Vec<_>>().join(", ").into()),
+            ("strategy", "idle first".into()),
+            ("inqueues", queues.into()),
+        ])
+    }
+
     fn submit(&mut self, held: Held) {
         let facts = &held.request.facts;
         let job = Job {

@@ -94,6 +94,8 @@ pub struct Facts {
     pub logfile: Option<String>,
     /// The statedb, with `%` letters.
     pub statedb: Option<String>,
+    /// The ids that a worker of Celery's has left revoked there.
+    pub revoked: Vec<String>,
     /// Python's number of the lowest level that the app's own logging takes of the worker's lines; none where it has none
     /// of its own.
     pub log_through_app: Option<i64>,
@@ -228,6 +230,7 @@ impl Facts {
             loglevel: facts.number("loglevel")?.unwrap_or_default(),
             logfile: facts.text("logfile"),
             statedb: facts.text("statedb"),
+            revoked: facts.texts("revoked"),
             log_through_app: facts.number("log_through_app")?,
             pidfile: facts.text("pidfile"),
             identity: Identity::read(&facts.part("identity")?)?,

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 
 use crate::counters::Counters;
 use crate::request::Facts;
+use crate::wall;
 
 /// How many values of stamps are remembered.
 const STAMPS: usize = 10_000;
@@ -115,6 +116,21 @@ impl Revokes {
     /// The revoked ids.
     pub(crate) fn ids(&self) -> MutexGuard<'_, Revoked> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Revokes these from now on; those that are revoked already stay so for as long as before.
+    pub fn take_over(&self, ids: &[String]) {
+        let now = wall::now();
+        self.change_ids(|revoked| {
+            for id in ids {
+                revoked.add(id, now);
+            }
+        });
+    }
+
+    /// The ids that are revoked.
+    pub fn all(&self) -> Vec<String> {
+        self.look_at_ids(false, |revoked| revoked.iter().map(|(id, _)| id.to_owned()).collect())
     }
 
     /// Adds to the revoked ids.

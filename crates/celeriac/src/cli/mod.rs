@@ -29,7 +29,7 @@
 //!   acknowledged ones go back to their queue. One more SIGINT or SIGQUIT ends the timeout, the next the process.
 //! - SIGHUP: without a terminal, finishes the running tasks and starts anew with the same command line (the log
 //!   file is opened again); on a terminal, the process ends as usual.
-//! - SIGUSR1: logs what the worker has done so far.
+//! - SIGUSR1: tells what the worker has done so far; for a Python app also the stacks of what its tasks do.
 //!
 //! # Exit codes
 //! 0 done; 1 failed; 2 bad command line; 69 nobody answered `status`, `inspect` or `control`; 73 the pidfile is held by a live worker.

@@ -24,6 +24,7 @@ pub struct Signals {
     /// Not on a terminal: closing the window must end the worker, not move it to the background.
     hangup: Option<Stream>,
     report: Stream,
+    asked: Box<dyn Fn()>,
 }
 
 impl Signals {
@@ -40,7 +41,15 @@ impl Signals {
             quit: listen(SignalKind::quit())?,
             hangup,
             report: listen(SignalKind::user_defined1())?,
+            asked: Box::new(|| ()),
         })
+    }
+
+    /// Has this called, too, when somebody asks what the worker does.
+    #[must_use]
+    pub fn when_asked(mut self, asked: impl Fn() + 'static) -> Self {
+        self.asked = Box::new(asked);
+        self
     }
 
     /// Has a worker run to its end, which signals may bring about; `told` hears of these before the worker does.
@@ -78,6 +87,7 @@ impl Signals {
                 Some(()) = next(&mut self.hangup) => Signal::Hangup,
                 Some(()) = self.report.recv() => {
                     report(counters);
+                    (self.asked)();
                     continue;
                 }
                 else => std::future::pending().await,

@@ -95,7 +95,7 @@ pub const GROUPS: &[Group] = &[
         opt(Some('n'), &["hostname"], "hostname", Text, App,
             "The worker's name, such as w1@%h. Expands %h (host), %n (name), %d (domain)."),
         opt(Some('D'), &["detach"], "detach", Flag, Parent, "Run in the background."),
-        opt(Some('S'), &["statedb"], "statedb", Text, App, "Keep revokes, clock and counters in this file."),
+        opt(Some('S'), &["statedb"], "statedb", Text, App, "Keep revokes in this file, which is Celery's, and more in FILE.celeriac."),
         opt(Some('l'), &["loglevel"], "loglevel", Level, App, "DEBUG, INFO, WARNING (the default), ERROR, CRITICAL or FATAL."),
         opt(Some('O'), &["optimization"], "optimization", OneOf(&["default", "fair"]), App,
             "Accepted: a task always goes to a process that is free."),

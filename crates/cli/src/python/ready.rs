@@ -22,6 +22,8 @@ pub struct Ready {
     pub settings: Settings,
     /// Where its process id goes.
     pub pidfile: Option<PathBuf>,
+    /// Celery's own statedb, which is read at the start and written at the end; ours is beside it.
+    pub shelf: Option<String>,
     logfile: Option<String>,
 }
 
@@ -52,11 +54,11 @@ impl Ready {
             let expanded = name.map(|name| parts::file_name(name, &settings.hostname));
             expanded.transpose().map_err(Stop::Usage)
         };
-        let statedb = file(report.worker.statedb.as_deref())?.map(PathBuf::from);
+        let shelf = file(report.worker.statedb.as_deref())?;
         let pidfile = file(report.worker.pidfile.as_deref())?.map(PathBuf::from);
         let logfile = file(report.worker.logfile.as_deref())?;
-        settings.statedb = statedb;
-        Ok(Ready { settings, pidfile, logfile })
+        settings.statedb = shelf.as_ref().map(|shelf| PathBuf::from(format!("{shelf}.celeriac")));
+        Ok(Ready { settings, pidfile, shelf, logfile })
     }
 
     /// From here on lines are logged as the app wants them: by its own logging, or as Celery would set that up.

@@ -3,20 +3,20 @@
 use std::env;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use celeriac::cli::parts::{self, Console, Ended, Ending, Pidfile, Signals};
 use celeriac_broker::{Line, Transport};
 use celeriac_protocol::{Map, Value};
-use celeriac_python::host::{Started, Zygote, find_python};
+use celeriac_python::host::{HostError, Started, Zygote, find_python};
 use celeriac_python::pool::{Home, Pool, PoolSettings};
 use celeriac_python::report::Report;
 use celeriac_python::signals::Signals as AppSignals;
 use celeriac_results::DisabledStore;
 use celeriac_worker::control::{Arguments, CommandError};
-use celeriac_worker::{Consumer, Producer, Settings, Shutdown, ShutdownHandle, Worker, WorkerError};
+use celeriac_worker::{Consumer, Producer, Revokes, Settings, Shutdown, ShutdownHandle, Worker, WorkerError};
 use futures_util::FutureExt;
 
 use super::error::Stop;
@@ -30,6 +30,9 @@ use super::{detach, failover, options};
 const LAST: Duration = Duration::from_secs(10);
 /// How long the last lines may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between the words of one child and those of the next, which nobody else keeps apart.
+const APART: Duration = Duration::from_millis(20);
 
 /// Runs a worker until a signal ends it. The command stands at `at`.
 pub fn run(words: &[String], at: usize) -> Result<ExitCode, Stop> {
@@ -46,8 +49,10 @@ pub fn run(words: &[String], at: usize) -> Result<ExitCode, Stop> {
     if let Some(mask) = given.app.get("umask").and_then(Value::as_str) {
         parts::umask(mask).map_err(|error| Stop::Usage(format!("--umask: {error}")))?;
     }
-    if given.flag("detach") && detach::detach()? {
-        return Ok(ExitCode::SUCCESS);
+    if given.flag("detach")
+        && let Some(code) = detach::detach()?
+    {
+        return Ok(code);
     }
     start(&given, words)
 }
@@ -86,7 +91,11 @@ async fn work(given: &Given, python: &Path, words: &[String]) -> Result<Ending, 
         }),
     );
     let relayed = ready.start_log(given, &report, &home)?;
-    let signals = Signals::listen()?;
+    let asked = home.clone();
+    let signals = Signals::listen()?.when_asked(move || drop(tokio::spawn(show_stacks(asked.clone()))));
+    if given.flag("detach") {
+        detach::started().context("cannot leave the terminal")?;
+    }
     if !report.banner.is_empty() {
         Console::new(true, false).say(&report.banner);
     }
@@ -108,7 +117,13 @@ async fn work(given: &Given, python: &Path, words: &[String]) -> Result<Ending, 
         ready.settings,
     );
     let (pool, settings) = (home.clone(), pool_settings(&report)?);
-    let worker = worker.executor(move |parts| Pool::start(pool, events, settings, parts));
+    let (keeper, left) = (Arc::new(OnceLock::new()), report.worker.revoked.clone());
+    let known = keeper.clone();
+    let worker = worker.executor(move |parts| {
+        parts.revokes.take_over(&left);
+        let _ = known.set(parts.revokes.clone()); // it is called once
+        Pool::start(pool, events, settings, parts)
+    });
     let mut worker = controls(worker, &report, &home);
     let facts = &report.worker;
     let told = AppSignals::new(&report.signals, home.clone(), &facts.hostname, &facts.accept);
@@ -121,6 +136,9 @@ async fn work(given: &Given, python: &Path, words: &[String]) -> Result<Ending, 
         line.close().await;
         if let Some(told) = &told {
             tell_end(told, &ended, &shutdown).await;
+        }
+        if let Some((shelf, revokes)) = ready.shelf.as_deref().zip(keeper.get()) {
+            leave(&home, shelf, revokes).await;
         }
         settled(relayed.as_ref()).await;
         home.stop().await;
@@ -136,10 +154,26 @@ async fn work(given: &Given, python: &Path, words: &[String]) -> Result<Ending, 
     Ok(ending)
 }
 
+/// Leaves the revokes to whoever runs the app next, if that should be Celery's worker.
+async fn leave(home: &Home, shelf: &str, revokes: &Revokes) {
+    if let Err(error) = home.keep_revoked(shelf, &revokes.all()).await {
+        tracing::error!("the revokes are not left in {shelf}: {error}");
+    }
+}
+
 /// Has the app begin nothing new once the worker is to end.
 async fn quiet(home: &Home, shutdown: &ShutdownHandle) {
     shutdown.reached(Shutdown::Warm).await;
     home.quiet().await;
+}
+
+/// Celery shows the stacks of its main process (`celery/utils/debug.py`, `cry`); what an app does here, its children do.
+async fn show_stacks(home: Arc<Home>) {
+    for (name, child) in home.children() {
+        eprintln!("\n==== {name} pid:{} ====", child.pid());
+        let _ = child.show_stacks(); // it may have ended
+        tokio::time::sleep(APART).await;
+    }
 }
 
 /// What is logged is to be written before this process ends, unless the app's logging hangs.
@@ -179,30 +213,49 @@ fn message(given: &Given, words: &[String]) -> Value {
     let texts = |texts: &[String]| Value::List(texts.iter().map(|text| text.as_str().into()).collect());
     let mut argv = vec!["celery".to_owned()];
     argv.extend_from_slice(words);
-    let fixed = [("argv", texts(&argv)), ("settings", texts(&given.settings)), ("user", texts(&given.user))];
+    let fixed = [
+        ("argv", texts(&argv)),
+        ("settings", texts(&given.settings)),
+        ("user", texts(&given.user)),
+        ("detach", given.flag("detach").into()),
+    ];
     let fixed = fixed.into_iter().map(|(name, value)| (name.to_owned(), value));
     let options = given.app.iter().map(|(name, value)| (name.to_owned(), value.clone()));
     options.chain(fixed).collect::<Map>().into()
 }
 
-/// Adds the app's own commands of remote control, which its service runs.
-fn controls(mut worker: Worker, report: &Report, home: &Arc<Home>) -> Worker {
+/// Adds the app's own commands of remote control, which its service runs, and what only its Celery can tell.
+fn controls(worker: Worker, report: &Report, home: &Arc<Home>) -> Worker {
+    let about = home.clone();
+    let mut worker = worker.control_command("report", move |_: Arc<Consumer>, _: Arguments| {
+        let about = about.clone();
+        async move { about.control("report", &Map::new()).await.map(with_version).map_err(failed) }
+    });
     for (name, command) in &report.controls {
         for name in std::iter::once(name).chain(&command.alias) {
             let (home, method) = (home.clone(), name.clone());
             worker = worker.control_command(name, move |_: Arc<Consumer>, arguments: Arguments| {
                 let (home, method) = (home.clone(), method.clone());
-                async move {
-                    let answer = home.control(&method, &arguments.rest()).await;
-                    answer.map_err(|error| CommandError::Other {
-                        kind: "RuntimeError",
-                        text: error.to_string(),
-                    })
-                }
+                async move { home.control(&method, &arguments.rest()).await.map_err(failed) }
             });
         }
     }
     worker
+}
+
+fn failed(error: HostError) -> CommandError {
+    CommandError::Other { kind: "RuntimeError", text: error.to_string() }
+}
+
+/// Names this program in what Celery tells of itself.
+fn with_version(mut report: Value) -> Value {
+    if let Value::Map(reply) = &mut report
+        && let Some(text) = reply.get("ok").and_then(Value::as_str)
+    {
+        let own = format!("software -> celeriac:{} ", env!("CARGO_PKG_VERSION"));
+        reply.insert("ok", text.replacen("software -> ", &own, 1));
+    }
+    report
 }
 
 /// Erases what waits, before the start.

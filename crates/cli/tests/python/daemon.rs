@@ -120,6 +120,55 @@ fn a_detached_worker_has_a_session_of_its_own() {
     eventually(DEADLINE, "its end", || (!file("w.pid").exists()).then_some(()));
 }
 
+#[test]
+fn why_a_detached_worker_does_not_start_is_told() {
+    let folder = Folder::new(APP);
+    folder.dir.write("taken.pid", "1\n");
+    for (args, code, told) in [
+        (&["-A", "missing", "worker", "-D"][..], 2, "The module missing was not found."),
+        (&["-A", "proj", "worker", "-D", "--pidfile", "taken.pid"], 73, "(pid: 1)"),
+        (&["-A", "proj", "worker", "-D", "-f", "/no/where.log"], 1, "/no/where.log"),
+    ] {
+        let ended = folder.run(args);
+        assert!(ended.code == Some(code) && ended.stderr.contains(told), "{args:?}: {ended:?}");
+    }
+}
+
+/// What Celery's worker has revoked when it starts with this file.
+const SHELF: &str = "
+import sys
+from celery.worker import state
+state.revoked.update(sys.argv[1:])
+file = state.Persistent(state, 'w1.state')
+print(*sorted(state.revoked))
+file.save()
+";
+
+#[test]
+fn revokes_are_taken_over_from_celery_s_worker_and_left_for_it() {
+    let folder = Folder::new(APP);
+    let vhost = Vhost::new(rabbitmq());
+    let python = |script: &str, args: &[&str]| {
+        let mut command = Python::find().command();
+        command.args(["-c", script]).args(args).current_dir(folder.dir.path()).env("BROKER", vhost.url());
+        let ran = command.output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8_lossy(&ran.stdout).trim().to_owned()
+    };
+    assert_eq!(python(SHELF, &["theirs"]), "theirs");
+    let args = ["-A", "proj", "worker", "-l", "info", "-n", "w1@box", "-c", "1", "--statedb", "%n.state"];
+    let worker = Process::start(folder.command(&args).env("BROKER", vhost.url()));
+    worker.wait_for_line(" ready.", DEADLINE);
+    let revoke = "
+from proj import app
+app.control.revoke('ours', reply=True, timeout=30, destination=['w1@box'])
+print(*sorted(app.control.inspect(['w1@box'], timeout=30, limit=1).revoked()['w1@box']))
+";
+    assert_eq!(python(revoke, &[]), "ours theirs");
+    assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
+    assert_eq!(python(SHELF, &[]), "ours theirs");
+}
+
 /// Notes each embedded beat, and has a task that waits for a file.
 const BEATS: &str = "
 import time

@@ -125,6 +125,34 @@ fn without_receivers_there_is_no_service() {
     assert_eq!(started.len(), 2, "{started:?}");
 }
 
+/// A task in C code, where no handler of Python's runs.
+const STUCK: &str = "
+import ctypes
+
+@app.task
+def stuck():
+    ctypes.PyDLL(None).sleep(60)
+";
+
+#[test]
+fn usr1_shows_what_tasks_do() {
+    let folder = Folder::new(&format!("{APP}{STUCK}"));
+    let vhost = Vhost::new(rabbitmq());
+    let worker = start(&folder, &vhost.url());
+    let mut client = Python::find().command();
+    let client = client.args(["-c", "from proj import stuck\nstuck.delay()"]).current_dir(folder.dir.path());
+    assert!(client.env("BROKER", vhost.url()).status().unwrap().success());
+    worker.wait_for_line("Task proj.stuck[", DEADLINE);
+    // It may not have begun yet.
+    eventually(DEADLINE, "the stack of the task", || {
+        worker.signal(Signal::USR1);
+        worker.log().contains(" in stuck").then_some(())
+    });
+    assert!(worker.log().contains("==== ForkPoolWorker-1 pid:"), "{}", worker.log());
+    assert_eq!(end(&worker, &[Signal::QUIT]), Some(0), "{}", worker.log());
+    assert!(!worker.log().contains("exited with"), "it was ended by the worker: {}", worker.log());
+}
+
 /// The processes that one has started, and those that these have.
 pub fn descendants(pid: u32) -> Vec<u32> {
     let mut found = Vec::new();

@@ -28,6 +28,8 @@ pub struct TaskHeaders {
     pub time_limit: Option<f64>,
     /// Soft time limit in seconds.
     pub soft_time_limit: Option<f64>,
+    /// Whether the hard and the soft limit are whole and came as floats: Python shows these as `1.0`, an integer as `1`.
+    pub float_limits: [bool; 2],
     /// The first task of the workflow.
     pub root_id: Option<String>,
     /// The task that sent this one.
@@ -86,7 +88,10 @@ impl TaskHeaders {
                 "group" => headers.group = text("group", value)?,
                 "group_index" => headers.group_index = integer("group_index", value)?,
                 "retries" => headers.retries = count("retries", value)?,
-                "timelimit" => (headers.time_limit, headers.soft_time_limit) = limits(value)?,
+                "timelimit" => {
+                    headers.float_limits = floats(&value);
+                    (headers.time_limit, headers.soft_time_limit) = limits(value)?;
+                }
                 "root_id" => headers.root_id = text("root_id", value)?,
                 "parent_id" => headers.parent_id = text("parent_id", value)?,
                 "argsrepr" => headers.argsrepr = text("argsrepr", value)?,
@@ -127,6 +132,7 @@ impl TaskHeaders {
     pub fn into_map(self) -> Map {
         let iso = |time: Option<DateTime<Utc>>| Value::from(time.map(time::iso));
         let names = |names: Vec<String>| Value::List(names.into_iter().map(Value::from).collect());
+        let [hard, soft] = self.float_limits;
         let entries = [
             ("lang", Value::from(self.lang)),
             ("task", self.task.into()),
@@ -137,7 +143,7 @@ impl TaskHeaders {
             ("group", self.group.into()),
             ("group_index", self.group_index.into()),
             ("retries", self.retries.into()),
-            ("timelimit", Value::List(vec![limit(self.time_limit), limit(self.soft_time_limit)])),
+            ("timelimit", Value::List(vec![limit(self.time_limit, hard), limit(self.soft_time_limit, soft)])),
             ("root_id", self.root_id.into()),
             ("parent_id", self.parent_id.into()),
             ("argsrepr", self.argsrepr.into()),
@@ -200,11 +206,19 @@ fn limits(value: Value) -> Result<(Option<f64>, Option<f64>), TaskError> {
     }
 }
 
-/// Whole seconds travel as an integer, as Celery's users write them.
-fn limit(seconds: Option<f64>) -> Value {
+fn floats(limits: &Value) -> [bool; 2] {
+    let is_float = |limit: &Value| matches!(limit, Value::Float(limit) if limit.fract() == 0.0);
+    match limits.as_list() {
+        Some([hard, soft]) => [is_float(hard), is_float(soft)],
+        _ => [false; 2],
+    }
+}
+
+/// Whole seconds travel as an integer, as Celery's users write them, unless they came as a float.
+fn limit(seconds: Option<f64>, is_float: bool) -> Value {
     match seconds {
         None => Value::Null,
-        Some(seconds) if seconds.fract() == 0.0 && seconds < 1e15 => Value::Int(seconds as i64),
+        Some(seconds) if !is_float && seconds.fract() == 0.0 && seconds < 1e15 => Value::Int(seconds as i64),
         Some(seconds) => Value::Float(seconds),
     }
 }

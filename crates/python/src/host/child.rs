@@ -175,6 +175,15 @@ impl Child {
         self.signal_process(Signal::URG)
     }
 
+    /// Has it write the stacks of its threads to standard error, whatever it does. Only for one that is up: another
+    /// interpreter may not know the signal yet, which would end it.
+    ///
+    /// # Errors
+    /// [`HostError::Gone`], [`HostError::Io`].
+    pub fn show_stacks(&self) -> Result<(), HostError> {
+        self.signal_process(Signal::TRAP)
+    }
+
     /// Kills it.
     ///
     /// # Errors

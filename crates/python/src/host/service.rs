@@ -91,6 +91,14 @@ impl Service {
         self.ask(|seq| ask::control(seq, name, arguments)).await
     }
 
+    /// Leaves these revoked ids in Celery's own statedb.
+    ///
+    /// # Errors
+    /// As [`lost`](Service::lost).
+    pub async fn keep_revoked(&self, path: &str, ids: &[String]) -> Result<(), HostError> {
+        self.ask(|seq| ask::keep_revoked(seq, path, ids)).await.map(drop)
+    }
+
     /// Returns when the process has ended.
     pub async fn ended(&self) {
         self.outbox.closed().await;

@@ -167,6 +167,11 @@ impl Dispatch {
         }
     }
 
+    /// Whether a child can take jobs.
+    pub fn is_up(&self, id: Id) -> bool {
+        self.children.get(&id).is_some_and(|child| child.is_up)
+    }
+
     /// A job has ended after `run`, or needs not be run; false for one that the child does not have.
     pub fn answered(&mut self, id: Id, token: Token, run: Option<Duration>, now: Instant) -> bool {
         let Some(child) = self.children.get_mut(&id) else { return false };

@@ -179,6 +179,7 @@ impl Pool {
         state.take_back(id);
         let member = state.children.remove(&id);
         let terminated = member.as_ref().is_some_and(|member| member.terminated);
+        state.gone += member.as_ref().map_or(0, |member| member.sent);
         let running = member.map(|member| member.running()).unwrap_or_default();
         let running: Vec<_> = running.into_iter().map(|running| running.token).collect();
         let begun = child.begun().unwrap_or_default();

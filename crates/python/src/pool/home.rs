@@ -1,7 +1,7 @@
 //! The zygote of a pool and its service, whichever these are at the moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use celeriac_protocol::{Map, Value};
@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
+use super::Pool;
 use crate::host::{
     About, Action, Call, Child, Events, HostError, Lost, Service, StartError, Started, Zygote,
 };
@@ -30,6 +31,8 @@ pub struct Home {
     service: tokio::sync::Mutex<Option<Arc<Service>>>,
     revive: Revive,
     stopped: AtomicBool,
+    /// The pool that lives here.
+    pub(super) pool: OnceLock<Weak<Pool>>,
 }
 
 impl Home {
@@ -40,6 +43,7 @@ impl Home {
             service: tokio::sync::Mutex::default(),
             revive,
             stopped: AtomicBool::new(false),
+            pool: OnceLock::new(),
         })
     }
 
@@ -90,6 +94,23 @@ impl Home {
             Ok(answer) => answer,
             Err(_) => Err(self.give_up(&service).await),
         }
+    }
+
+    /// Leaves these revoked ids in Celery's own statedb: [`Service::keep_revoked`].
+    ///
+    /// # Errors
+    /// As [`control`](Home::control).
+    pub async fn keep_revoked(&self, path: &str, ids: &[String]) -> Result<(), HostError> {
+        let service = self.service().await?;
+        match timeout(PATIENCE, service.keep_revoked(path, ids)).await {
+            Ok(kept) => kept,
+            Err(_) => Err(self.give_up(&service).await),
+        }
+    }
+
+    /// The children that can take jobs, by their names.
+    pub fn children(&self) -> Vec<(String, Arc<Child>)> {
+        self.pool.get().and_then(Weak::upgrade).map(|pool| pool.up()).unwrap_or_default()
     }
 
     /// Has the app begin nothing new by itself: ends the embedded beat.

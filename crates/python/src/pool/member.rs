@@ -16,7 +16,7 @@ pub struct Member {
     pub sent: u64,
     /// How many have run in it at once.
     pub most: usize,
-    /// Remote control has sent it a signal: that it ends is no news.
+    /// Remote control or the worker's end has ended what it runs: that it ends is no news.
     pub terminated: bool,
     /// The jobs that it has told it runs, and since when; the others write that on their page.
     told: HashMap<Token, u64>,

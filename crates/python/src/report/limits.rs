@@ -10,8 +10,7 @@ use super::{Fields, ReportError};
 
 /// Time limits that are floats in Python, by task: it shows a whole one as `1.0`, where an `int` is `1`. That of
 /// `--soft-time-limit 1` is one, and that of a task's `soft_time_limit=1` is none.
-///
-/// A caller's own limits are read as floats, whatever they were; a whole one is shown as the integer that it mostly is.
+/// A caller's own limits are what they came as.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Floats {
     hard: HashMap<String, f64>,
@@ -37,17 +36,21 @@ impl Floats {
 
     /// The hard limit of a request.
     pub(crate) fn hard(&self, facts: &Facts, limit: Duration) -> Value {
-        shown(&self.hard, facts, limit)
+        let [is_float, _] = facts.headers.float_limits;
+        shown(limit, is_float || facts.headers.time_limit.is_none() && is_own(&self.hard, facts, limit))
     }
 
     /// The soft limit of a request.
     pub(crate) fn soft(&self, facts: &Facts, limit: Duration) -> Value {
-        shown(&self.soft, facts, limit)
+        let [_, is_float] = facts.headers.float_limits;
+        shown(limit, is_float || facts.headers.soft_time_limit.is_none() && is_own(&self.soft, facts, limit))
     }
 }
 
-fn shown(floats: &HashMap<String, f64>, facts: &Facts, limit: Duration) -> Value {
-    // What a task has of its own its callers send, too.
-    let is_own = floats.get(&facts.headers.task).is_some_and(|own| *own == limit.as_secs_f64());
-    if limit.subsec_nanos() == 0 && !is_own { limit.as_secs().into() } else { limit.as_secs_f64().into() }
+fn is_own(floats: &HashMap<String, f64>, facts: &Facts, limit: Duration) -> bool {
+    floats.get(&facts.headers.task).is_some_and(|own| *own == limit.as_secs_f64())
+}
+
+fn shown(limit: Duration, is_float: bool) -> Value {
+    if limit.subsec_nanos() == 0 && !is_float { limit.as_secs().into() } else { limit.as_secs_f64().into() }
 }

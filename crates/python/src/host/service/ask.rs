@@ -92,6 +92,15 @@ pub fn control(seq: u64, name: &str, arguments: &Map) -> Writer {
     writer
 }
 
+pub fn keep_revoked(seq: u64, path: &str, ids: &[String]) -> Writer {
+    let mut writer = Writer::new();
+    writer.tuple(4).str("revoked").uint(seq).str(path).tuple(ids.len());
+    for id in ids {
+        writer.str(id);
+    }
+    writer
+}
+
 pub fn lost(seq: u64, call: &Call<'_>, why: Lost<'_>) -> Writer {
     let mut writer = Writer::new();
     writer.tuple(10).str("lost").uint(seq).str(call.name).str(call.id);

@@ -39,7 +39,7 @@ def requests(heard):
     later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=5)
     options = [
         {},
-        {"headers": {"customer": "c1"}, "shadow": "another", "priority": 3, "time_limit": 50, "soft_time_limit": 40},
+        {"headers": {"customer": "c1"}, "shadow": "another", "priority": 3, "time_limit": 50, "soft_time_limit": 40.0},
         {"countdown": 0.1, "expires": later, "argsrepr": "(hidden)", "kwargsrepr": "{hidden}", "serializer": "yaml"},
         {"ignore_result": True},
         {"replaced_task_nesting": 1, "group_id": "g1", "group_index": 4},

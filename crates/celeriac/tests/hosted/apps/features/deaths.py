@@ -89,7 +89,7 @@ def limits(heard):
     calls = [
         long.apply_async(soft_time_limit=0.5),
         long.apply_async((True,), soft_time_limit=0.5, time_limit=50),
-        long.apply_async(time_limit=1),
+        long.apply_async(time_limit=1.0),
         long.apply_async((True,), soft_time_limit=0.5),
         limited_by_whole_seconds.delay(),
         limited_by_float.delay(),

@@ -100,6 +100,8 @@ def inspections(heard):
         "queues": sorted(queue["name"] for queue in inspect.active_queues()["w1@test"]),
         "stats": sorted(set(inspect.stats()["w1@test"]) - {"celeriac"}),
         "pool": sorted(inspect.stats()["w1@test"]["pool"]),
+        "writes": sorted(inspect.stats()["w1@test"]["pool"].get("writes", ())),
+        "report": inspect.report()["w1@test"]["ok"].partition("billiard:")[2].partition("settings ->")[0],
     }
 
 
