@@ -24,18 +24,20 @@ async fn a_part_counts_once_when_its_answer_is_lost() {
                 store.chord_part(&part).await.unwrap()
             };
             assert_eq!(count("a").await, None);
-            proxy.lose_an_answer();
-            let counting = count("b");
-            let forgetting = async {
-                while !proxy.has_lost_it() {
-                    tokio::task::yield_now().await;
-                }
-                if forgets {
-                    server.cli(&["SCRIPT", "FLUSH"]);
-                }
+            let lost = async |id: &str| {
+                proxy.lose_an_answer();
+                let forgetting = async {
+                    while !proxy.has_lost_it() {
+                        tokio::task::yield_now().await;
+                    }
+                    if forgets {
+                        server.cli(&["SCRIPT", "FLUSH"]);
+                    }
+                };
+                tokio::join!(count(id), forgetting).0
             };
-            assert_eq!(tokio::join!(counting, forgetting).0, None);
-            let header = count("c").await.expect("all parts");
+            assert_eq!(lost("b").await, None);
+            let header = lost("c").await.expect("all parts");
             let ids: Vec<_> = header.parts.iter().map(|part| part.id.as_str()).collect();
             assert_eq!(ids, ["a", "b", "c"], "{chord_ordered} {forgets}");
         }

@@ -70,6 +70,11 @@ for body in ours, theirs:
             assert str(error) == f"Dependency {part} raised ValueError('it broke')", error
             assert value(errback) == result.id
             assert value(result.parent.results[1].id) == .2
+# With Python's worker the outer one waits for ever.
+for inner in ours('echo'), chain(theirs('echo'), ours('echo')):
+    nested = chord([chord([ours('fail', 'it broke')], inner), theirs('echo', 4)], theirs('xsum'))
+    error = nested.apply_async().get(timeout=60, propagate=False)
+    assert isinstance(error, ChordError) and 'raised ChordError(' in str(error), repr(error)
 "#;
     run(&[], script);
 }
