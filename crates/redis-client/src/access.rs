@@ -48,8 +48,8 @@ pub(crate) async fn connect(client: &Client, patience: Duration) -> RedisResult<
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
-/// Asks all at once; the first good answer counts. Without one, what all of them said, or that access is refused, if one
-/// said so.
+/// Asks all at once; the first good answer counts. Without one, what all of them said; that access is refused only when
+/// each said so: whoever is away for the moment may let us in.
 pub(crate) async fn ask_all<'a, Asked>(
     hosts: &'a [(String, u16)],
     (kind, what): (ErrorKind, &'static str),
@@ -63,17 +63,19 @@ where
         async move { answer.await.map_err(|error| (format!("{host}:{port}"), error)) }
     });
     let mut answers: FuturesUnordered<_> = asked.collect();
-    let (mut reasons, mut refused) = (Vec::new(), None);
+    let (mut reasons, mut refused, mut may_pass) = (Vec::new(), None, false);
     while let Some(answer) = answers.next().await {
         match answer {
             Ok(client) => return Ok(client),
             Err((address, error)) => {
                 reasons.push(format!("{address}: {}", reason(&error)));
-                refused = refused.or(is_refused(&error).then_some(error));
+                may_pass |= !is_refused(&error);
+                refused = Some(error);
             }
         }
     }
-    Err(refused.unwrap_or_else(|| RedisError::from((kind, what, reasons.join("; ")))))
+    let failure = || RedisError::from((kind, what, reasons.join("; ")));
+    Err(refused.filter(|_| !may_pass).unwrap_or_else(failure))
 }
 
 /// An error of the server that was named by the one that was asked.
@@ -86,4 +88,41 @@ pub(crate) fn at(host: &str, port: u16, error: RedisError) -> RedisError {
 
 fn reason(error: &RedisError) -> String {
     error.detail().map_or_else(|| error.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn asked(answers: &[(&str, Option<&str>)]) -> Result<(), RedisError> {
+        let hosts: Vec<_> = answers.iter().map(|(host, _)| ((*host).to_owned(), 1)).collect();
+        let failure = (ErrorKind::MasterNameNotFoundBySentinel, "nobody");
+        let ask = |host: &str, _| {
+            let answer = answers.iter().find(|(name, _)| *name == host).and_then(|(_, answer)| *answer);
+            async move {
+                match answer {
+                    None => Client::open("redis://h"),
+                    Some("away") => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()),
+                    Some(code) => Err(redis::make_extension_error(code.to_owned(), None)),
+                }
+            }
+        };
+        ask_all(&hosts, failure, ask).now_or_never().expect("all have answered").map(drop)
+    }
+
+    #[test]
+    fn access_is_refused_when_nobody_may_let_us_in_later() {
+        let refusal = asked(&[("a", Some("WRONGPASS")), ("b", Some("NOAUTH"))]).unwrap_err();
+        assert!(is_refused(&refusal), "{refusal}");
+        for other in ["away", "LOADING"] {
+            for hosts in [["a", "b"], ["b", "a"]] {
+                let answers = [(hosts[0], Some("WRONGPASS")), (hosts[1], Some(other))];
+                let failure = asked(&answers).unwrap_err();
+                assert!(!is_refused(&failure) && failure.to_string().contains("WRONGPASS"), "{failure}");
+            }
+        }
+        asked(&[("a", Some("WRONGPASS")), ("b", None)]).unwrap();
+    }
 }
