@@ -225,7 +225,10 @@ impl Session for AmqpSession {
         let channel = open(&slot)?;
         for settlement in settlements {
             match *settlement {
-                Settlement::Ack(tag) => channel.basic_ack(BasicAckArguments::new(tag, false)).await,
+                // There are no places to keep: the caller must not ask for them.
+                Settlement::Ack(tag) | Settlement::Keep(tag) => {
+                    channel.basic_ack(BasicAckArguments::new(tag, false)).await
+                }
                 Settlement::AckThrough(tag) => channel.basic_ack(BasicAckArguments::new(tag, true)).await,
                 Settlement::Requeue(tag) => {
                     channel.basic_nack(BasicNackArguments::new(tag, false, true)).await

@@ -108,6 +108,7 @@ impl Transport for AmqpTransport {
             streams: true,
             durable: true,
             fanout_queues: true,
+            kept_places: false,
         }
     }
 

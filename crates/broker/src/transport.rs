@@ -45,6 +45,8 @@ pub struct Capabilities {
     /// A fanout exchange fills the queues that are bound to it, whatever the keys. Without, it reaches only those who
     /// consume at that moment, and binding keys are patterns as a topic exchange's: Celery's events go by such ones then.
     pub fanout_queues: bool,
+    /// [`Settlement::Keep`] is known.
+    pub kept_places: bool,
 }
 
 /// An open connection.
@@ -184,6 +186,9 @@ pub enum Settlement {
     Ack(u64),
     /// Done: this one and every unsettled one with a lower tag in the session.
     AckThrough(u64),
+    /// Done: this one; but it is counted among the unsettled until it is settled once more, by whatever. Only where
+    /// [`kept_places`](Capabilities::kept_places) says so.
+    Keep(u64),
     /// Back to the queue.
     Requeue(u64),
     /// To the dead-letter exchange if there is one, else gone.

@@ -89,6 +89,8 @@ pub struct Config {
     pub worker_concurrency: Option<usize>,
     /// Messages held for each of them; 0 is no limit.
     pub worker_prefetch_multiplier: u16,
+    /// Take a message only when a task can run at once; for Redis.
+    pub worker_disable_prefetch: bool,
     /// How long running tasks may go on before a cold shutdown cancels them.
     pub worker_soft_shutdown_timeout: Duration,
     /// How many tasks wait in a worker for their time; `None` is our own bound.
@@ -187,6 +189,7 @@ impl Default for Config {
             task_publish_retry_policy: PublishRetryPolicy { max_retries: 3 },
             worker_concurrency: None,
             worker_prefetch_multiplier: 4,
+            worker_disable_prefetch: false,
             worker_soft_shutdown_timeout: Duration::ZERO,
             worker_eta_task_limit: None,
             worker_cancel_long_running_tasks_on_connection_loss: false,

@@ -4,6 +4,7 @@ mod daemon;
 mod external;
 mod log;
 mod queues;
+mod redis;
 mod signals;
 
 use std::process::Command;

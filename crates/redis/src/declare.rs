@@ -20,6 +20,7 @@ pub(crate) async fn declare(hub: &Hub, topology: &Topology) -> Result<(), Error>
     match word {
         "ok" => {}
         "precondition" => return Err(Error::Precondition(what())),
+        "buried" => return Err(hub.buried()),
         "missing" => return Err(Error::NotFound(what())),
         _ => {
             let reason = format!("the queue {} is another connection's alone", what());

@@ -163,6 +163,14 @@ impl Hub {
         }
     }
 
+    /// Others have taken this connection for dead, and given away what it held: whoever uses it learns that it is lost.
+    pub fn buried(&self) -> Error {
+        let reason = "nothing was heard of us for too long: what we held is given to others";
+        let error = Error::Lost(reason.to_owned());
+        self.lose(error.clone());
+        error
+    }
+
     /// Gives everything back, and leaves.
     pub async fn close(&self) {
         let (ending, mut ended) = mpsc::channel(1);

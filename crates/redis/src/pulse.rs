@@ -25,8 +25,7 @@ pub(crate) async fn beat(hub: &Hub, is_first: bool) -> Result<Silent, Error> {
     let call = link.call(&link.scripts.pulse, &[], |call| call.arg(&hub.owner).arg(u8::from(is_first)));
     let answer = call.await?;
     if answer == Value::Nil {
-        let reason = "nothing was heard of us for too long: what we held is given to others";
-        return Err(Error::Lost(reason.to_owned()));
+        return Err(hub.buried());
     }
     let silent: Vec<String> = redis::from_redis_value(answer).unwrap_or_default();
     let pairs = silent.chunks_exact(2).filter_map(|pair| match pair {

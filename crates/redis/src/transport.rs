@@ -75,6 +75,7 @@ impl Transport for RedisTransport {
             streams: false,
             durable: true,
             fanout_queues: false,
+            kept_places: true,
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use celeriac_broker::{Event, Prefetch, Queue, Settlement, Topology};
+use celeriac_broker::{Error, Event, Prefetch, Queue, Settlement, Subscription, Topology};
 use celeriac_testkit::{Process, Signal};
 
 use crate::support::*;
@@ -174,6 +174,56 @@ async fn a_frozen_process_is_told_that_it_was_taken_for_dead() {
     }
     frozen.signal(Signal::CONT);
     frozen.wait_for_line("what we held is given to others", DEADLINE);
+}
+
+/// Who was buried while it stood still takes nothing more, not even before its next sign of life.
+#[tokio::test]
+async fn who_was_buried_takes_nothing() {
+    let server = celeriac_testkit::redis();
+    let url = server.fresh_url();
+    let database = database(&url);
+    let buried = connect(&url).await;
+    declare(&buried, "q").await;
+    let (session, mut inbox) = consume(&buried, Prefetch::Session(3), &["q"]).await;
+    let [owner] = &owners(server, database)[..] else { panic!("one owner") };
+    // At once, so that it hears of the message before it can know.
+    let script = "redis.call('ZREM', 'celeriac.owners', ARGV[1]) return redis.call('LPUSH', 'q', 'm')";
+    assert_eq!(ask(server, database, &["EVAL", script, "0", owner]), "1");
+    let told = tokio::time::timeout(DEADLINE, inbox.recv()).await.unwrap();
+    assert!(
+        matches!(&told, Some(Event::Lost(Error::Lost(reason))) if reason.contains("given to others")),
+        "{told:?}"
+    );
+    assert!(matches!(session.settle(&[]).await, Err(Error::Lost(_))));
+    assert_eq!(ask(server, database, &["LLEN", "q"]), "1");
+    assert_eq!(ask(server, database, &["EXISTS", "unacked", "unacked_index"]), "0");
+    // By a new connection it is somebody again.
+    let (_session, mut inbox) = consume(&connect(&url).await, Prefetch::Session(3), &["q"]).await;
+    assert_eq!(body(&next(&mut inbox).await), "m");
+}
+
+/// Nor does it leave keys that would go with nobody.
+#[tokio::test]
+async fn who_was_buried_declares_nothing_that_goes_with_it() {
+    let server = celeriac_testkit::redis();
+    let url = server.fresh_url();
+    let database = database(&url);
+    for what in ["declare", "subscribe"] {
+        let buried = connect(&url).await;
+        declare(&buried, "q").await;
+        let (session, _inbox) = buried.open_session(Prefetch::Session(3)).await.unwrap();
+        let [owner] = &owners(server, database)[..] else { panic!("one owner") };
+        ask(server, database, &["ZREM", "celeriac.owners", owner]);
+        let own = Queue { auto_delete: true, ..Queue::new("own") };
+        let outcome = match what {
+            "declare" => buried.declare(&Topology { queues: vec![own], ..Topology::default() }).await,
+            _ => session.subscribe(&Subscription::new("q")).await,
+        };
+        assert!(matches!(outcome, Err(Error::Lost(_))), "{what}: {outcome:?}");
+        assert!(matches!(buried.closed().await, Error::Lost(_)));
+        assert_eq!(ask(server, database, &["KEYS", "celeriac.owner.*"]), "", "{what}");
+        assert_eq!(ask(server, database, &["HKEYS", "celeriac.queues"]), "q");
+    }
 }
 
 /// A place in the index without a lease, as it is left when Python's worker dies between the two.

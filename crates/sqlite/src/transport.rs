@@ -89,6 +89,7 @@ impl Transport for SqliteTransport {
             streams: false,
             durable: true,
             fanout_queues: true,
+            kept_places: false,
         }
     }
 

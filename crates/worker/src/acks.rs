@@ -25,6 +25,8 @@ struct Ledger {
     held: BTreeSet<u64>,
     /// To be acknowledged with the next flush.
     done: BTreeSet<u64>,
+    /// Held, to be acknowledged with the next flush without giving up their places.
+    kept: Vec<u64>,
     /// To be rejected or requeued with the next flush.
     refused: Vec<Settlement>,
 }
@@ -48,7 +50,14 @@ impl Ledger {
 
     fn ack(&mut self, tag: u64) {
         if self.held.remove(&tag) {
+            self.kept.retain(|kept| *kept != tag);
             self.done.insert(tag);
+        }
+    }
+
+    fn keep(&mut self, tag: u64) {
+        if self.held.contains(&tag) {
+            self.kept.push(tag);
         }
     }
 
@@ -59,13 +68,14 @@ impl Ledger {
     }
 
     fn pending(&self) -> usize {
-        self.done.len() + self.refused.len()
+        self.done.len() + self.kept.len() + self.refused.len()
     }
 
     /// What goes out now. Tags past one that is still held need a frame each: fewer than `scattered` of them stay
     /// for the next flush, since that one may be done by then.
     fn flush(&mut self, scattered: usize) -> Vec<Settlement> {
         let mut settlements = std::mem::take(&mut self.refused);
+        settlements.extend(self.kept.drain(..).map(Settlement::Keep));
         let limit = self.held.first().map_or(self.seen_below, |held| self.seen_below.min(*held));
         let later = self.done.split_off(&limit);
         settlements.extend(self.done.last().map(|last| Settlement::AckThrough(*last)));
@@ -87,6 +97,8 @@ pub(crate) struct Acks {
     end: Notify,
     /// So many settlements go out at once; fewer wait for others.
     batch: AtomicUsize,
+    /// What is acknowledged keeps its place of the prefetch count until its ticket is gone.
+    keeps_places: bool,
     /// The session is gone: every delivery comes again, whatever we say.
     void: AtomicBool,
 }
@@ -94,12 +106,23 @@ pub(crate) struct Acks {
 impl Acks {
     /// For a session with this many unsettled deliveries at most (0: any number).
     pub(crate) fn new(prefetch: usize) -> Arc<Self> {
+        Self::with(batch(prefetch), false)
+    }
+
+    /// For a session in which whoever runs keeps its place. Settlements wait for no others, since a free place waits for
+    /// them.
+    pub(crate) fn keeping_places() -> Arc<Self> {
+        Self::with(1, true)
+    }
+
+    fn with(batch: usize, keeps_places: bool) -> Arc<Self> {
         Arc::new(Acks {
             ledger: Mutex::new(Ledger::new()),
             flush: Notify::new(),
             soon: Notify::new(),
             end: Notify::new(),
-            batch: AtomicUsize::new(batch(prefetch)),
+            batch: AtomicUsize::new(batch),
+            keeps_places,
             void: AtomicBool::new(false),
         })
     }
@@ -111,7 +134,7 @@ impl Acks {
     /// A delivery arrived: its ticket.
     pub(crate) fn deliver(self: &Arc<Self>, tag: u64) -> Ticket {
         self.ledger().deliver(tag);
-        Ticket { acks: Some(self.clone()), tag }
+        Ticket { acks: Some(self.clone()), tag, is_done: false }
     }
 
     /// The session is gone.
@@ -121,12 +144,24 @@ impl Acks {
 
     /// The session may have this many unsettled deliveries now (0: any number).
     pub(crate) fn resize(&self, prefetch: usize) {
-        self.batch.store(batch(prefetch), Ordering::Relaxed);
+        if !self.keeps_places {
+            self.batch.store(batch(prefetch), Ordering::Relaxed);
+        }
     }
 
     /// How many deliveries are neither settled nor about to be.
     pub(crate) fn held(&self) -> usize {
         self.ledger().held.len()
+    }
+
+    /// Changes the ledger, and sees to it that what it holds is sent.
+    fn with_ledger(&self, change: impl FnOnce(&mut Ledger)) {
+        let pending = {
+            let mut ledger = self.ledger();
+            change(&mut ledger);
+            ledger.pending()
+        };
+        self.changed(pending);
     }
 
     fn changed(&self, pending: usize) {
@@ -180,6 +215,8 @@ fn batch(prefetch: usize) -> usize {
 pub(crate) struct Ticket {
     acks: Option<Arc<Acks>>,
     tag: u64,
+    /// Acknowledged; it only keeps its place.
+    is_done: bool,
 }
 
 impl Ticket {
@@ -190,7 +227,12 @@ impl Ticket {
 
     /// Done.
     pub(crate) fn ack(&mut self) {
-        self.settle(|ledger, tag| ledger.ack(tag));
+        let Some(acks) = self.acks.as_ref().filter(|acks| acks.keeps_places) else {
+            return self.settle(|ledger, tag| ledger.ack(tag));
+        };
+        if !std::mem::replace(&mut self.is_done, true) {
+            acks.with_ledger(|ledger| ledger.keep(self.tag));
+        }
     }
 
     /// Done, and told at once: what comes next may take long, or take the process down.
@@ -204,23 +246,24 @@ impl Ticket {
 
     /// Back to the queue, or to the dead-letter exchange.
     pub(crate) fn refuse(&mut self, requeue: bool) {
-        self.settle(|ledger, tag| ledger.refuse(tag, requeue));
+        if !self.is_done {
+            self.settle(|ledger, tag| ledger.refuse(tag, requeue));
+        }
     }
 
     fn settle(&mut self, how: impl FnOnce(&mut Ledger, u64)) {
-        let Some(acks) = self.acks.take() else { return };
-        let pending = {
-            let mut ledger = acks.ledger();
-            how(&mut ledger, self.tag);
-            ledger.pending()
-        };
-        acks.changed(pending);
+        if let Some(acks) = self.acks.take() {
+            acks.with_ledger(|ledger| how(ledger, self.tag));
+        }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.refuse(true);
+        match self.is_done {
+            true => self.settle(|ledger, tag| ledger.ack(tag)),
+            false => self.refuse(true),
+        }
     }
 }
 

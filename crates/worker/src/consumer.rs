@@ -184,8 +184,26 @@ impl Consumer {
 
     /// How many deliveries may be unsettled, before those that wait for their time; 0 is no limit.
     pub(crate) fn prefetch(&self) -> u16 {
+        self.settings.prefetch_of(self.most_at_once())
+    }
+
+    /// How many tasks may run at once at most.
+    pub(crate) fn most_at_once(&self) -> usize {
         let most = self.autoscaler.as_ref().map(|autoscaler| autoscaler.bounds().max);
-        self.settings.prefetch_of(most.unwrap_or_else(|| self.executor.concurrency()))
+        most.unwrap_or_else(|| self.executor.concurrency())
+    }
+
+    /// Whether a message is taken only when a task can run at once.
+    pub(crate) fn takes_nothing_ahead(&self) -> bool {
+        self.settings.disable_prefetch && self.transport.capabilities().kept_places
+    }
+
+    /// How many deliveries may be unsettled, before those that wait for something other than a free place to run.
+    pub(crate) fn window(&self) -> u16 {
+        match self.takes_nothing_ahead() {
+            true => u16::try_from(self.most_at_once()).unwrap_or(u16::MAX).max(1),
+            false => self.prefetch(),
+        }
     }
 
     /// Has the intake do something; false while there is none.

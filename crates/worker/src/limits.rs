@@ -57,6 +57,11 @@ impl<T> Limits<T> {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.values().map(|lane| lane.waiting.len()).sum()
+    }
+
     /// When the next item has its turn.
     pub(crate) fn next_turn(&self) -> Option<Instant> {
         self.turns.first().map(|(turn, _)| *turn)

@@ -24,6 +24,8 @@ pub struct Settings {
     pub autoscale: Option<Autoscale>,
     /// `worker_prefetch_multiplier`: deliveries held for each running task; 0 is no limit.
     pub prefetch_multiplier: u16,
+    /// `worker_disable_prefetch`: a message is only taken when a task can run at once; of brokers that can.
+    pub disable_prefetch: bool,
     /// The queues that are known.
     pub queues: Queues,
     /// The queues to consume (`-Q`); empty for all that are known, or the default one.
@@ -145,6 +147,7 @@ impl Default for Settings {
             concurrency: std::thread::available_parallelism().map_or(1, usize::from),
             autoscale: None,
             prefetch_multiplier: 4,
+            disable_prefetch: false,
             queues: Queues::default(),
             consume_from: Vec::new(),
             accept: Accept::default(),

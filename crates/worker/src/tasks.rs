@@ -72,9 +72,17 @@ impl Step for TasksStep {
         let (changing, changes) = mpsc::unbounded_channel();
         *lock(&consumer.intake) = Some(changing);
         let queues = lock(&consumer.queues).clone();
-        let window = Window { base: consumer.prefetch(), each_queue: have_own_counts(&queues) };
+        let nothing_ahead = consumer.takes_nothing_ahead();
+        if consumer.settings.disable_prefetch && !nothing_ahead {
+            let name = consumer.transport.name();
+            tracing::warn!(
+                "worker_disable_prefetch is for Redis brokers only, not for {name}: it is ignored"
+            );
+        }
+        let each_queue = !nothing_ahead && have_own_counts(&queues);
+        let window = Window { base: consumer.window(), each_queue };
         let (session, inbox) = connection.open_session(window.with(0)).await?;
-        let acks = Acks::new(window.base.into());
+        let acks = if nothing_ahead { Acks::keeping_places() } else { Acks::new(window.base.into()) };
         for queue in &queues {
             match consume(&*connection, &*session, queue).await {
                 Err(error) if !error.is_recoverable() && !is_configured(consumer, queue) => {
@@ -252,7 +260,7 @@ impl Intake {
             self.submit(request);
         }
         self.take_turns();
-        self.window.base = self.consumer.prefetch();
+        self.window.base = self.consumer.window();
         let mut room = self.waiting.len();
         if self.window.each_queue && room > 0 && !lock(&self.consumer.queues).iter().any(needs_own_count) {
             self.window.each_queue = false;
@@ -260,13 +268,26 @@ impl Intake {
         if self.window.each_queue {
             room = room.next_multiple_of(STEP);
         }
-        let prefetch = self.window.with(room.min(self.consumer.settings.eta_task_limit));
+        room = room.min(self.consumer.settings.eta_task_limit);
+        if self.consumer.takes_nothing_ahead() {
+            room += self.held_by_limits();
+        }
+        let prefetch = self.window.with(room);
         if prefetch != self.announced {
             self.announced = prefetch;
             self.acks.resize(self.window.base.into());
             self.session.set_prefetch(prefetch).await?;
         }
         Ok(())
+    }
+
+    /// How many wait for their turn of those that the prefetch count allows: while they do, others may run.
+    fn held_by_limits(&self) -> usize {
+        let most = match self.consumer.prefetch() {
+            0 => usize::MAX,
+            most => usize::from(most.saturating_sub(self.window.base)),
+        };
+        lock(&self.limited).len().min(most)
     }
 
     /// Has everything run whose turn has come.
@@ -303,7 +324,8 @@ impl Intake {
 
     /// Consumes a queue that remote control names; one that cannot be consumed is forgotten.
     async fn consume(&mut self, queue: &TaskQueue) -> Result<(), Error> {
-        let each_queue = have_own_counts(&lock(&self.consumer.queues));
+        let own = have_own_counts(&lock(&self.consumer.queues));
+        let each_queue = own && !self.consumer.takes_nothing_ahead();
         if each_queue != self.window.each_queue {
             self.window.each_queue = each_queue;
             self.release_due().await?;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod ahead;
 mod bad_input;
 mod chords;
 mod control;

@@ -59,6 +59,35 @@ pub async fn unlimited(fixture: &impl Fixture) {
     assert_eq!(consumer.bodies(500).await, expected);
 }
 
+/// What is acknowledged may keep its place; it comes back to nobody.
+pub async fn kept_places(fixture: &impl Fixture) {
+    if !fixture.transport().capabilities().kept_places {
+        return;
+    }
+    let connection = connect(fixture).await;
+    let [queue] = queues(fixture, &connection, ["q"]).await;
+    for number in 0..6 {
+        send(&connection, &queue, number).await;
+    }
+    let mut consumer = Consumer::new(&connection, Prefetch::Session(2), &[&queue]).await;
+    consumer.take(2).await;
+    consumer.settle(&[Settlement::Keep(1), Settlement::Keep(2)]).await;
+    let mut other = Consumer::new(&connection, Prefetch::Session(1), &[&queue]).await;
+    assert_eq!(other.bodies(1).await, ["2"]);
+    consumer.assert_idle();
+    consumer.settle(&[Settlement::Ack(2)]).await;
+    assert_eq!(consumer.bodies(1).await, ["3"]);
+    // The lower one keeps its place still; however it is settled, it is gone.
+    consumer.settle(&[Settlement::Keep(3), Settlement::Requeue(1), Settlement::Requeue(3)]).await;
+    assert_eq!(consumer.bodies(2).await, ["4", "5"]);
+    consumer.settle(&[Settlement::Keep(4), Settlement::Keep(5)]).await;
+    consumer.session.close().await;
+    other.session.close().await;
+    let mut rest = Consumer::new(&connection, Prefetch::Unlimited, &[&queue]).await;
+    assert_eq!(rest.bodies(1).await, ["2"]);
+    rest.assert_idle();
+}
+
 /// More, then less.
 pub async fn changed_later(fixture: &impl Fixture) {
     let connection = connect(fixture).await;

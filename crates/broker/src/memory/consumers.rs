@@ -21,11 +21,10 @@ pub(super) struct SessionState {
     last_tag: u64,
 }
 
-/// A delivery that is not settled.
+/// A delivery that is not settled, or whose place is kept.
 struct Held {
     queue: Arc<str>,
-    position: Position,
-    entry: Entry,
+    unsettled: Option<(Position, Entry)>,
 }
 
 impl SessionState {
@@ -65,7 +64,10 @@ impl SessionState {
         self.last_tag += 1;
         if !no_ack {
             *self.held_by_queue.entry(queue.clone()).or_default() += 1;
-            self.held.insert(self.last_tag, Held { queue: queue.clone(), position, entry: entry.clone() });
+            self.held.insert(
+                self.last_tag,
+                Held { queue: queue.clone(), unsettled: Some((position, entry.clone())) },
+            );
         }
         self.send(Event::Delivery(Delivery {
             tag: self.last_tag,
@@ -79,6 +81,12 @@ impl SessionState {
 
     fn take(&mut self, settlement: Settlement) -> Vec<Held> {
         let taken: Vec<Held> = match settlement {
+            Settlement::Keep(tag) => {
+                if let Some(held) = self.held.get_mut(&tag) {
+                    held.unsettled = None;
+                }
+                return Vec::new();
+            }
             Settlement::Ack(tag) | Settlement::Requeue(tag) | Settlement::Reject(tag) => {
                 self.held.remove(&tag).into_iter().collect()
             }
@@ -164,9 +172,13 @@ impl State {
             let session = self.sessions.get_mut(&id).ok_or_else(session_closed)?;
             for held in session.take(*settlement) {
                 match settlement {
-                    Settlement::Ack(_) | Settlement::AckThrough(_) => {}
+                    Settlement::Ack(_) | Settlement::AckThrough(_) | Settlement::Keep(_) => {}
                     Settlement::Requeue(_) => self.restore(held),
-                    Settlement::Reject(_) => self.bury(&held.queue, held.entry, DeathReason::Rejected),
+                    Settlement::Reject(_) => {
+                        if let Some((_, entry)) = held.unsettled {
+                            self.bury(&held.queue, entry, DeathReason::Rejected);
+                        }
+                    }
                 }
             }
         }
@@ -175,10 +187,11 @@ impl State {
     }
 
     fn restore(&mut self, held: Held) {
-        if let Some(queue) = self.queues.get_mut(&held.queue) {
-            queue.restore(held.position, held.entry);
-            self.pump(&held.queue);
-            self.set_timer(&held.queue);
+        let Held { queue: name, unsettled: Some((position, entry)) } = held else { return };
+        if let Some(queue) = self.queues.get_mut(&name) {
+            queue.restore(position, entry);
+            self.pump(&name);
+            self.set_timer(&name);
         }
     }
 

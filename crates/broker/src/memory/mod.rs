@@ -94,6 +94,7 @@ impl Transport for MemoryTransport {
             streams: false,
             durable: false,
             fanout_queues: true,
+            kept_places: true,
         }
     }
 

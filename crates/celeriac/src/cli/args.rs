@@ -131,7 +131,8 @@ pub(super) struct Node {
     /// Deliveries held for each running task.
     #[arg(long, value_name = "NUMBER")]
     pub prefetch_multiplier: Option<u16>,
-    #[arg(long, hide = true)]
+    /// Take a message only when a task can run at once (Redis).
+    #[arg(long)]
     pub disable_prefetch: bool,
 }
 

@@ -64,9 +64,7 @@ pub(super) fn worker(config: &mut Config, options: &Worker) -> Result<(), Error>
     if let Some(multiplier) = options.node.prefetch_multiplier.filter(|multiplier| *multiplier > 0) {
         config.worker_prefetch_multiplier = multiplier;
     }
-    if options.node.disable_prefetch {
-        config.worker_prefetch_multiplier = 1;
-    }
+    config.worker_disable_prefetch |= options.node.disable_prefetch;
     config.celeriac_gossip = options.features.gossip.unwrap_or(config.celeriac_gossip);
     config.worker_send_task_events |= options.pool.task_events;
     config.task_time_limit = options.pool.time_limit.or(config.task_time_limit);

@@ -71,6 +71,7 @@ pub(super) fn set(config: &mut Config, name: &str, value: &str) -> Result<(), Se
         "worker_prefetch_multiplier" => {
             parsed(value).map(|number| config.worker_prefetch_multiplier = number)
         }
+        "worker_disable_prefetch" => flag(&mut config.worker_disable_prefetch, value),
         "worker_soft_shutdown_timeout" => {
             values::seconds(value).map(|time| config.worker_soft_shutdown_timeout = time)
         }

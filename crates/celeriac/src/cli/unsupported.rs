@@ -29,7 +29,6 @@ pub(super) fn notes(options: &Worker) -> Vec<String> {
         ));
     }
     let given = [
-        (options.node.disable_prefetch, "--disable-prefetch: the prefetch multiplier is 1 instead"),
         (
             options.pool.max_tasks_per_child.is_some(),
             "--max-tasks-per-child: native tasks have no child processes",

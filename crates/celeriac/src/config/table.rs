@@ -79,6 +79,7 @@ table![
     task_send_sent_event,
     worker_concurrency,
     worker_prefetch_multiplier,
+    worker_disable_prefetch,
     worker_soft_shutdown_timeout,
     worker_eta_task_limit,
     worker_cancel_long_running_tasks_on_connection_loss,

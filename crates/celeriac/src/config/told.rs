@@ -30,6 +30,7 @@ impl Config {
             hostname: format!("celery@{}", host()),
             concurrency: self.worker_concurrency.unwrap_or(defaults.concurrency),
             prefetch_multiplier: self.worker_prefetch_multiplier,
+            disable_prefetch: self.worker_disable_prefetch,
             queues: self.queues(),
             consume_from: Vec::new(),
             accept: accept("accept_content", &self.accept_content)?,

@@ -80,3 +80,27 @@ assert [result.get(timeout=100) for result in results] == [2 * n for n in range(
         (ours + theirs == 300 && ours > 0 && theirs > 0).then_some(())
     });
 }
+
+/// A message is taken when somebody can run it, and not while all are busy with what is acknowledged already.
+#[test]
+fn without_prefetch_nothing_is_taken_ahead() {
+    let site = Site::new();
+    let busy = site.ours("busy", &["-c", "1", "--disable-prefetch"]);
+    let ids = site.python(
+        "print(*[app.send_task('tasks.' + name, (value,)).id for name, value in [('sleep', 2), ('echo', 1), ('echo', 2)]])",
+    );
+    let received = |log: String| log.matches("] received").count();
+    eventually(DEADLINE, "it runs, and is acknowledged", || {
+        (received(busy.log()) == 1 && site.redis(&["EXISTS", "unacked"]) == "0").then_some(())
+    });
+    assert_eq!(site.redis(&["LLEN", "celery"]), "2");
+    let free = site.ours("free", &["-c", "1", "--disable-prefetch"]);
+    let script =
+        format!("print([app.AsyncResult(id).get(timeout=60) for id in reversed('{}'.split())])", ids.trim());
+    assert_eq!(site.python(&script).trim(), "[2, 1, 2.0]");
+    assert_eq!((received(busy.log()), received(free.log())), (1, 2), "{}", busy.log());
+    for worker in [busy, free] {
+        worker.signal(Signal::TERM);
+        assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
+    }
+}

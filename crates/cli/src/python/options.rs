@@ -100,7 +100,7 @@ pub const GROUPS: &[Group] = &[
         opt(Some('O'), &["optimization"], "optimization", OneOf(&["default", "fair"]), App,
             "Accepted: a task always goes to a process that is free."),
         opt(None, &["prefetch-multiplier"], "prefetch_multiplier", Whole, App, "Deliveries held for each task that may run."),
-        opt(None, &["disable-prefetch"], "disable_prefetch", Flag, App, "Accepted: Celery has it for Redis; --prefetch-multiplier 1 comes closest here."),
+        opt(None, &["disable-prefetch"], "disable_prefetch", Flag, App, "Take a message only when a process is free (Redis)."),
     ] },
     Group { title: "Pool Options", environment: WORKER, options: &[
         opt(Some('c'), &["concurrency"], "concurrency", Whole, App, "How many tasks run at once; the number of CPUs by default."),

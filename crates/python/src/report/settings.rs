@@ -53,6 +53,7 @@ impl Report {
             // Those of Celery's pool, whatever `-c` says.
             concurrency: facts.processes * facts.jobs,
             prefetch_multiplier: facts.prefetch_multiplier,
+            disable_prefetch: conf.truth("worker_disable_prefetch"),
             queues: self.queues(&conf)?,
             consume_from: self.consume.iter().map(|queue| queue.name().to_owned()).collect(),
             accept: facts.accept.clone(),

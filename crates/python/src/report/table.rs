@@ -119,7 +119,7 @@ pub const TABLE: &[Row] = &[
     row(Nobody, &["worker_timer", "worker_timer_precision", "worker_pool_putlocks"],
         "parts of Celery's own worker that have no counterpart"),
     row(Nobody, &["worker_lost_wait"], "a process that ends is noticed at once, by the system"),
-    row(Nobody, &["worker_disable_prefetch"], "Celery has it for Redis brokers only"),
+    row(Celeriac, &["worker_disable_prefetch"], "for Redis, as in Celery"),
     row(Nobody, &["worker_enable_prefetch_count_reduction"],
         "the prefetch count is not reduced after a lost connection"),
     row(Nobody, &["worker_detect_quorum_queues"], "a quorum queue always has a prefetch count of its own"),

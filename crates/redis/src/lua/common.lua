@@ -30,6 +30,12 @@ local function alive(owner)
     return seen and millis() - tonumber(seen) < DEAD * 1.5
 end
 
+-- Whether others take an owner for alive, or may: who was buried counts no more, however late he learns of it.
+local function counts(owner)
+    local seen = redis.call('ZSCORE', OWNERS, owner)
+    return seen and tonumber(seen) > 0
+end
+
 local function queue_row(queue)
     local row = redis.call('HGET', QUEUES, queue)
     if not row then

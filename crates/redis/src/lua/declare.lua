@@ -1,6 +1,6 @@
 -- ARGV: our name, then of each thing its letter and four fields. All is checked before anything is written.
 -- 'x': exchange, kind, arguments; 'q': queue, expires, flags, arguments; 'b': queue, exchange, key, pattern;
--- Returns what is wrong and with what, or 'ok' and the kinds of the bindings' exchanges.
+-- Returns what is wrong and with what ('buried' when we were), or 'ok' and the kinds of the bindings' exchanges.
 local me = ARGV[1]
 local kinds, known, added = {}, {}, {}
 local things = {}
@@ -36,6 +36,9 @@ for _, thing in ipairs(things) do
             elseif row.declared ~= "" and row.declared ~= thing[5] then
                 return { 'precondition', 'queue ' .. name }
             end
+        end
+        if thing[4] ~= '' and not counts(me) then
+            return { 'buried' }
         end
         known[name] = true
     else

@@ -1,4 +1,4 @@
--- What is done to one queue. ARGV: what, the queue, then as below. Returns -1 when it does not exist.
+-- What is done to one queue. ARGV: what, the queue, then as below. Returns -1 when it does not exist, -3 when we were buried.
 local what, queue, me, consumer, alone = unpack(ARGV)
 if what == 'delete' then
     delete_queue(queue)
@@ -14,6 +14,8 @@ elseif what == 'unsubscribe' then
         redis.call('SREM', OWNED .. me, queue)
     end
     return 0
+elseif what == 'subscribe' and not counts(me) then
+    return -3
 elseif not exists(queue) then
     return -1
 elseif what == 'subscribe' then

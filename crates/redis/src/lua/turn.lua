@@ -2,7 +2,8 @@
 -- ARGV: the owner's part of tags, the next number, how many leases fit, whether queues are served evenly, how many
 -- leases end, their numbers, then of each queue: name, name as JSON, how many fit, whether nothing is to be leased.
 -- KEYS: the lists of each queue, those of one queue together. Redis tells who reads them here when they change, so the
--- last thing that is done is to read each again.
+-- last thing that is done is to read each again. Returns nothing when the owner was buried: nobody would give back what
+-- he took.
 local prefix, number, room, evenly, ended = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
 -- What is answered at once: Redis cuts off a socket that listens to a channel as well when it is owed more than 8 MB for
 -- long, or 32 MB.
@@ -18,6 +19,9 @@ for index = 1, ended do
     end
 end
 
+if ARGV[6 + ended] and not counts(prefix:match('^[^.]*')) then
+    return false
+end
 local queues, at = {}, 5 + ended
 while ARGV[at + 1] do
     local queue = { name = ARGV[at + 1], json = ARGV[at + 2], room = tonumber(ARGV[at + 3]), free = ARGV[at + 4] == '1' }

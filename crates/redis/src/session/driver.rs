@@ -197,6 +197,7 @@ impl Driver {
         match self.say("subscribe", queue, subscription.exclusive).await? {
             0 => {}
             -1 => return Err(Error::NotFound(format!("queue {queue}"))),
+            -3 => return Err(self.hub.buried()),
             _ => {
                 let broker = self.hub.link.display_url().to_owned();
                 let reason = format!("somebody else consumes the queue {queue} alone, or we cannot");

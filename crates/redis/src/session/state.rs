@@ -24,12 +24,22 @@ pub(super) struct Source {
     pub no_ack: bool,
 }
 
-/// An unsettled delivery.
+/// An unsettled delivery, or the place of one that was settled.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Held {
     pub queue: Arc<str>,
-    /// The message itself, where Redis does not keep it.
-    pub live: Option<Bytes>,
+    pub message: Kept,
+}
+
+/// Where the message of a delivery is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kept {
+    /// Leased in Redis.
+    Leased,
+    /// Nowhere but here.
+    Here(Bytes),
+    /// Nowhere any more.
+    Settled,
 }
 
 /// What settlements come to.
@@ -98,17 +108,21 @@ impl State {
 
     /// The leases that are held.
     pub fn leases(&self) -> Vec<u64> {
-        self.held.iter().filter(|(_, held)| held.live.is_none()).map(|(tag, _)| *tag).collect()
+        self.held.iter().filter(|(_, held)| held.message == Kept::Leased).map(|(tag, _)| *tag).collect()
     }
 
     pub fn holds_leases(&self) -> bool {
-        self.held.values().any(|held| held.live.is_none())
+        self.held.values().any(|held| held.message == Kept::Leased)
     }
 
     /// Lets go of what is settled.
     pub fn settle(&mut self, settlements: &[Settlement], plan: &mut Plan) {
         for settlement in settlements {
             let (tags, goes_back) = match *settlement {
+                Settlement::Keep(tag) => {
+                    self.keep(tag, plan);
+                    continue;
+                }
                 Settlement::AckThrough(last) => {
                     (self.held.range(..=last).map(|(tag, _)| *tag).collect(), false)
                 }
@@ -131,6 +145,14 @@ impl State {
         self.held_by_queue.clear();
     }
 
+    /// Settles a delivery that still counts.
+    fn keep(&mut self, tag: u64, plan: &mut Plan) {
+        let Some(held) = self.held.get_mut(&tag) else { return };
+        if std::mem::replace(&mut held.message, Kept::Settled) == Kept::Leased {
+            plan.ended.push(tag);
+        }
+    }
+
     fn let_go(&mut self, tag: u64, goes_back: bool, plan: &mut Plan) {
         let Some(held) = self.held.remove(&tag) else { return };
         if let Some(count) = self.held_by_queue.get_mut(&held.queue) {
@@ -139,11 +161,11 @@ impl State {
                 self.held_by_queue.remove(&held.queue);
             }
         }
-        match (held.live, goes_back) {
-            (None, false) => plan.ended.push(tag),
-            (None, true) => plan.returned.push(tag),
-            (Some(payload), true) => plan.again.push((held.queue, payload)),
-            (Some(_), false) => {}
+        match (held.message, goes_back) {
+            (Kept::Leased, false) => plan.ended.push(tag),
+            (Kept::Leased, true) => plan.returned.push(tag),
+            (Kept::Here(payload), true) => plan.again.push((held.queue, payload)),
+            (Kept::Here(_), false) | (Kept::Settled, _) => {}
         }
     }
 }
@@ -153,7 +175,8 @@ mod tests {
     use super::*;
 
     fn held(queue: &str, live: Option<&'static str>) -> Option<Held> {
-        Some(Held { queue: queue.into(), live: live.map(|text| Bytes::from_static(text.as_bytes())) })
+        let here = |text: &'static str| Kept::Here(Bytes::from_static(text.as_bytes()));
+        Some(Held { queue: queue.into(), message: live.map_or(Kept::Leased, here) })
     }
 
     #[test]
@@ -171,6 +194,21 @@ mod tests {
         let again = vec![("b".into(), Bytes::from_static(b"x"))];
         assert_eq!(plan, Plan { ended: vec![1], returned: vec![3, 5], again });
         assert_eq!((state.room(&source), state.holds_leases()), (5, false));
+    }
+
+    #[test]
+    fn a_kept_place_counts_until_it_is_settled_again() {
+        let mut state = State::new(Prefetch::Session(3));
+        for entry in [held("a", None), held("a", Some("x")), held("a", None)] {
+            state.deliver(entry);
+        }
+        let mut plan = Plan::default();
+        state.settle(&[Settlement::Keep(1), Settlement::Keep(2), Settlement::Keep(1)], &mut plan);
+        assert_eq!(plan, Plan { ended: vec![1], ..Plan::default() });
+        assert_eq!((state.total_room(), state.leases()), (0, vec![3]));
+        let mut plan = Plan::default();
+        state.settle(&[Settlement::Ack(1), Settlement::Requeue(2)], &mut plan);
+        assert_eq!((plan, state.total_room()), (Plan::default(), 2));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use celeriac_broker::{Delivery, Envelope, Error, Event};
 use redis::Value;
 
 use super::driver::Driver;
-use super::state::{Held, MOST, Plan, Source};
+use super::state::{Held, Kept, MOST, Plan, Source};
 use crate::connection::number;
 use crate::error::is_passing;
 use crate::hub::Hub;
@@ -106,6 +106,9 @@ impl Driver {
     /// Delivers what a script has taken.
     async fn take(&mut self, sources: &[(Source, usize)], answer: Value) -> Result<(), Error> {
         let odd = || Error::Lost("an odd answer from Redis".to_owned());
+        if answer == Value::Nil {
+            return Err(self.hub.buried());
+        }
         let Value::Array(answer) = answer else { return Err(odd()) };
         let Ok([_, more, groups, gone, bad]) = <[Value; 5]>::try_from(answer) else { return Err(odd()) };
         if sources.is_empty() {
@@ -141,7 +144,7 @@ impl Driver {
     }
 
     async fn deliver_lease(&mut self, source: &Source, payload: Bytes) -> Result<(), Error> {
-        let held = Held { queue: source.queue.clone(), live: None };
+        let held = Held { queue: source.queue.clone(), message: Kept::Leased };
         let tag = self.state.deliver((!source.no_ack).then_some(held));
         let envelope = match Envelope::decode(payload.clone()) {
             Ok(envelope) => envelope,
@@ -181,7 +184,7 @@ impl Driver {
             let Some(waiting) = waiting else { return };
             let queue = waiting.queue;
             let no_ack = self.state.source(&queue).is_some_and(|source| source.no_ack);
-            let held = Held { queue: queue.clone(), live: Some(waiting.payload.clone()) };
+            let held = Held { queue: queue.clone(), message: Kept::Here(waiting.payload.clone()) };
             let tag = self.state.deliver((!no_ack).then_some(held));
             let envelope = Envelope::decode(waiting.payload.clone())
                 .unwrap_or_else(|error| opaque(&queue, waiting.payload, &error));

@@ -18,7 +18,11 @@ impl Tx<'_> {
                         tags.push(*tag);
                     }
                 }
-                Settlement::Ack(tag) | Settlement::Requeue(tag) | Settlement::Reject(tag) => {
+                // There are no places to keep: the caller must not ask for them.
+                Settlement::Ack(tag)
+                | Settlement::Keep(tag)
+                | Settlement::Requeue(tag)
+                | Settlement::Reject(tag) => {
                     let Some(held) = state.held.get(&tag) else { continue };
                     match settlement {
                         Settlement::Requeue(_) => self.give_back(held)?,
