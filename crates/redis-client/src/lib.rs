@@ -12,6 +12,6 @@ mod target;
 mod tls;
 mod urls;
 
-pub use failure::{is_lost, is_misplaced, is_refused};
+pub use failure::{code, is_lost, is_misplaced, is_refused};
 pub use target::{Dialect, Target};
 pub use urls::{Urls, serves};

@@ -1,7 +1,7 @@
 //! What Redis refuses, in the words of all transports.
 
 use celeriac_broker::Error;
-use celeriac_redis_client::{is_lost, is_misplaced, is_refused};
+use celeriac_redis_client::{code, is_lost, is_misplaced, is_refused};
 use redis::RedisError;
 
 /// An error of an open connection.
@@ -10,7 +10,7 @@ pub(crate) fn error(broker: &str, error: &RedisError) -> Error {
     if is_refused(error) {
         return Error::AccessRefused { broker: broker.to_owned(), reason };
     }
-    match error.code() {
+    match code(error) {
         // Replies that say that the message was not taken, for now.
         Some(_) if is_refused_whole(error) => Error::NotAccepted(reason),
         Some("WRONGTYPE") => Error::Precondition(format!("a key of another type is in the way: {reason}")),
@@ -52,5 +52,5 @@ pub(crate) fn is_passing(error: &Error) -> bool {
 
 /// Redis says this before the first change.
 fn is_refused_whole(error: &RedisError) -> bool {
-    matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY"))
+    matches!(code(error), Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY"))
 }
