@@ -58,6 +58,11 @@ enum Place {
 }
 
 impl Target {
+    /// Whether sentinels say where it is.
+    pub fn is_sentinel(&self) -> bool {
+        matches!(self.place, Place::Sentinel(_))
+    }
+
     /// Reads URLs; the prefix is what is to stand before every key (`global_keyprefix`).
     ///
     /// # Errors

@@ -57,7 +57,8 @@ impl Connection for RedisConnection {
         let (step, channel) = (keys.step(parcel.priority), keys.channel(exchange, routing_key));
         let call = link.call(&link.scripts.publish, &[], |call| {
             call.arg(exchange).arg(routing_key).arg(&parcel.payload).arg(step);
-            call.arg(kind.map_or("", ExchangeKind::as_str)).arg(&channel).arg(u8::from(*mandatory))
+            call.arg(kind.map_or("", ExchangeKind::as_str)).arg(&channel).arg(u8::from(*mandatory));
+            call.arg(keys.old_channel(&channel).unwrap_or_default())
         });
         let taken = number(&call.await?).unwrap_or(0);
         if taken > 0 {

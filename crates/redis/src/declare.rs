@@ -31,7 +31,11 @@ pub(crate) async fn declare(hub: &Hub, topology: &Topology) -> Result<(), Error>
     for (binding, kind) in topology.bindings.iter().zip(rest) {
         if kind == ExchangeKind::Fanout.as_str() {
             let channel = hub.keys.listens(&binding.exchange, &binding.routing_key);
+            let old = hub.keys.listens_to_old(&channel);
             hub.bind(&binding.queue, channel).await?;
+            if let Some(old) = old {
+                hub.bind(&binding.queue, old).await?;
+            }
         }
     }
     Ok(())

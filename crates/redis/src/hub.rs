@@ -18,6 +18,7 @@ use crate::client::Link;
 use crate::keys::{Channel, Keys};
 use crate::restore::OWNER;
 use crate::signals::{Fate, Signals};
+use crate::twins::Twins;
 use crate::{RedisTransport, io, pulse, reaper, router};
 
 /// A connection, as its sessions see it.
@@ -32,6 +33,7 @@ pub(crate) struct Hub {
     pub owner: String,
     pub declared: Mutex<Declared>,
     listeners: Mutex<Listeners>,
+    twins: Mutex<Twins>,
     ears: tokio::sync::Mutex<Ears>,
     tracking: OnceCell<bool>,
     pulse: OnceCell<[JoinHandle<()>; 2]>,
@@ -80,6 +82,7 @@ impl Hub {
             owner: format!("{OWNER}{}", Uuid::new_v4().simple()),
             declared: Mutex::default(),
             listeners: Mutex::default(),
+            twins: Mutex::default(),
             ears: tokio::sync::Mutex::default(),
             tracking: OnceCell::new(),
             pulse: OnceCell::new(),
@@ -143,6 +146,12 @@ impl Hub {
 
     /// Hands on a message of a fanout exchange.
     pub fn heard(&self, channel: &Channel, payload: &Bytes) {
+        if self.keys.hears_twice() {
+            let twin = self.keys.new_ear(channel).unwrap_or_else(|| channel.clone());
+            if !lock(&self.twins).is_new(twin, payload) {
+                return;
+            }
+        }
         let listeners = self.listeners();
         for (session, queue) in listeners.channels.get(channel).into_iter().flatten() {
             if let Some(session) = listeners.sessions.get(session) {

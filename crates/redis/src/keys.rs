@@ -14,6 +14,8 @@ const MAX_PRIORITY: u8 = 9;
 pub(crate) struct Keys {
     pub options: Options,
     fanout_prefix: String,
+    /// What kombu before 5.4 has for it behind sentinels, where that is listened to as well.
+    old_fanout_prefix: Option<String>,
 }
 
 /// What is listened to for a binding of a fanout exchange.
@@ -26,9 +28,12 @@ pub(crate) enum Channel {
 }
 
 impl Keys {
-    pub fn new(options: Options, database: i64) -> Self {
+    pub fn new(options: Options, database: i64, is_sentinel: bool) -> Self {
         let fanout_prefix = options.fanout_prefix.replace("{db}", &database.to_string());
-        Keys { options, fanout_prefix }
+        let is_compatible = is_sentinel && options.sentinel_fanout_compat;
+        let old = Some(&options.fanout_prefix).filter(|old| is_compatible && **old != fanout_prefix);
+        let old_fanout_prefix = old.cloned();
+        Keys { options, fanout_prefix, old_fanout_prefix }
     }
 
     /// The step of a priority.
@@ -83,6 +88,45 @@ impl Keys {
         }
         let base = escape_glob(&self.channel(exchange, ""));
         Channel::Pattern(format!("{base}/{}", escape_glob(key).replace('#', "*").replace("\\*", "*")))
+    }
+
+    /// The same channel as kombu before 5.4 calls it, if anybody shall.
+    pub fn old_channel(&self, channel: &str) -> Option<String> {
+        self.renamed(channel, &self.fanout_prefix, self.old_fanout_prefix.as_ref()?)
+    }
+
+    /// What is listened to as well.
+    pub fn listens_to_old(&self, channel: &Channel) -> Option<Channel> {
+        let (now, old) = (&self.fanout_prefix, self.old_fanout_prefix.as_ref()?);
+        self.renamed_ear(channel, now, old)
+    }
+
+    /// What stands for a channel that may be an old one.
+    pub fn new_ear(&self, channel: &Channel) -> Option<Channel> {
+        let (now, old) = (&self.fanout_prefix, self.old_fanout_prefix.as_ref()?);
+        self.renamed_ear(channel, old, now)
+    }
+
+    /// Whether a message may come twice, by an old channel too.
+    pub fn hears_twice(&self) -> bool {
+        self.old_fanout_prefix.is_some()
+    }
+
+    fn renamed_ear(&self, channel: &Channel, from: &str, to: &str) -> Option<Channel> {
+        Some(match channel {
+            Channel::Exact(name) => Channel::Exact(self.renamed(name, from, to)?),
+            Channel::Pattern(glob) => {
+                let prefix = &self.options.global_keyprefix;
+                let rest = glob.strip_prefix(&escape_glob(&format!("{prefix}{from}")))?;
+                Channel::Pattern(format!("{}{rest}", escape_glob(&format!("{prefix}{to}"))))
+            }
+        })
+    }
+
+    fn renamed(&self, channel: &str, from: &str, to: &str) -> Option<String> {
+        let prefix = &self.options.global_keyprefix;
+        let rest = channel.strip_prefix(prefix.as_str())?.strip_prefix(from)?;
+        Some(format!("{prefix}{to}{rest}"))
     }
 
     /// What stands for a binding key in kombu's table: for a topic, the expression by which Python matches.
@@ -151,7 +195,7 @@ mod tests {
     fn keys(change: impl FnOnce(&mut Options)) -> Keys {
         let mut options = Options::default();
         change(&mut options);
-        Keys::new(options, 7)
+        Keys::new(options, 7, true)
     }
 
     #[test]
@@ -193,6 +237,26 @@ mod tests {
         assert_eq!(without.channel("ev", "worker.online"), "/7.ev");
         assert_eq!(without.listens("ev", "worker.#"), Channel::Exact("/7.ev".to_owned()));
         assert_eq!(keys(|options| options.fanout_prefix.clear()).channel("ev", ""), "ev");
+    }
+
+    #[test]
+    fn old_channels_are_those_of_kombu_before_5_4() {
+        let keys = keys(|options| {
+            options.global_keyprefix = "p*:".to_owned();
+            options.sentinel_fanout_compat = true;
+        });
+        let channel = keys.channel("ev", "a");
+        assert_eq!(keys.old_channel(&channel).as_deref(), Some("p*:/{db}.ev/a"));
+        for (key, old) in
+            [("a", Channel::Exact("p*:/{db}.ev/a".into())), ("#", Channel::Pattern(r"p\*:/{db}.ev/*".into()))]
+        {
+            let now = keys.listens("ev", key);
+            assert_eq!(keys.listens_to_old(&now).as_ref(), Some(&old));
+            assert_eq!(keys.new_ear(&old), Some(now.clone()));
+            assert_eq!(keys.new_ear(&now), None);
+        }
+        let plain = super::Keys::new(keys.options.clone(), 7, false);
+        assert!(plain.old_channel(&channel).is_none() && !plain.hears_twice());
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod scripts;
 mod session;
 mod signals;
 mod transport;
+mod twins;
 
 pub use io::serve_here;
 pub use options::{Options, Order};

@@ -30,6 +30,9 @@ pub struct Options {
     pub fanout_prefix: String,
     /// Whether the routing key is part of a fanout channel (`fanout_patterns`).
     pub fanout_patterns: bool,
+    /// Behind sentinels, fanout also goes by the channels of kombu before 5.4, in which `{db}` stands for itself
+    /// (`sentinel_fanout_compat`).
+    pub sentinel_fanout_compat: bool,
     /// Which queue is served first (`queue_order_strategy`).
     pub queue_order_strategy: Order,
     /// How long an answer may take before the connection counts as lost (`socket_timeout`).
@@ -66,6 +69,7 @@ impl Default for Options {
             visibility_timeout: Duration::from_secs(3600),
             fanout_prefix: "/{db}.".to_owned(),
             fanout_patterns: true,
+            sentinel_fanout_compat: false,
             queue_order_strategy: Order::RoundRobin,
             socket_timeout: Duration::from_secs(30),
             socket_connect_timeout: Duration::from_secs(5),
@@ -110,9 +114,13 @@ impl Options {
                         None => text(),
                     }
                 }
-                "fanout_patterns" => {
+                "fanout_patterns" | "sentinel_fanout_compat" => {
                     let wrong = || format!("{name} is true or false, not {value:?}");
-                    options.fanout_patterns = flag(value).ok_or_else(wrong)?;
+                    let flag = flag(value).ok_or_else(wrong)?;
+                    match name.as_str() {
+                        "fanout_patterns" => options.fanout_patterns = flag,
+                        _ => options.sentinel_fanout_compat = flag,
+                    }
                 }
                 "queue_order_strategy" => {
                     options.queue_order_strategy = match value.as_str() {

@@ -162,7 +162,7 @@ mod tests {
     const PAYLOAD: &str = r#"{"body": "W10=", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"n": 12345678901234567890, "e": [], "delivery_info": {"x": "}\"{"}}, "properties": {"priority": 4, "odd": 1e400, "delivery_info": {"exchange": "x", "routing_key": "k"}, "body_encoding": "base64", "delivery_tag": "t"}}"#;
 
     fn read(tag: &str, lease: &str) -> Option<Returned> {
-        super::read(tag, lease.as_bytes(), &Keys::new(Options::default(), 0))
+        super::read(tag, lease.as_bytes(), &Keys::new(Options::default(), 0, false))
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl RedisTransport {
         let mut options = Options::read(&urls.first).map_err(|reason| urls.error(reason))?;
         let target = Target::read(urls, Dialect::Kombu, Some(&options.global_keyprefix))?;
         target.prefix().clone_into(&mut options.global_keyprefix);
-        let keys = Arc::new(Keys::new(options, target.database()));
+        let keys = Arc::new(Keys::new(options, target.database(), target.is_sentinel()));
         Ok(RedisTransport { target, keys, is_told: Arc::default() })
     }
 

@@ -5,8 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use celeriac_broker::{Connection, Error, Event, Prefetch, Settlement, Subscription, Transport};
+use celeriac_broker::{
+    Address, Binding, Connection, Envelope, Error, Event, Exchange, ExchangeKind, Prefetch, Queue,
+    Settlement, Subscription, Topology, Transport,
+};
 use celeriac_testkit::{Python, RedisCluster, Sentinels};
+use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
 use crate::support::*;
@@ -191,6 +195,45 @@ with Connection(sys.argv[1], transport_options={'master_name': sys.argv[2], 'min
         tokio::task::spawn_blocking(move || Python::find().run(script, &[&plain, Sentinels::MASTER], &[]));
     assert_eq!(body(&next(&mut inbox).await), r#"["from python"]"#);
     assert_eq!(python.await.unwrap().trim(), "from rust");
+    old_channels_are_served(&sentinels, &url).await;
+}
+
+/// Fanout by the channels of kombu before 5.4 and since: what comes by both comes once, and those who know one hear us.
+async fn old_channels_are_served(sentinels: &Sentinels, url: &str) {
+    let connection = again(&format!("{url}&sentinel_fanout_compat=true")).await;
+    let topology = Topology {
+        exchanges: vec![Exchange::new("ev", ExchangeKind::Fanout)],
+        queues: vec![Queue { auto_delete: true, ..Queue::new("mine") }],
+        bindings: vec![Binding::new("mine", "ev", "a.#")],
+    };
+    connection.declare(&topology).await.unwrap();
+    let (_session, mut inbox) = consume(&connection, Prefetch::Session(9), &["mine"]).await;
+    let script = r#"
+import sys
+from kombu import Connection, Exchange
+with Connection(sys.argv[1], transport_options={'master_name': sys.argv[2], 'sentinel_fanout_compat': True}) as c:
+    ev = Exchange('ev', 'fanout')
+    c.Producer(serializer='raw').publish(b'both', exchange=ev, routing_key='a.b', declare=[ev])
+"#;
+    let plain = sentinels.url(2, "");
+    Python::find().run(script, &[&plain, Sentinels::MASTER], &[]);
+    let server = sentinels.second();
+    let old = Envelope { message: message("old", None), delivery_tag: "1".to_owned(), ..Envelope::default() };
+    let old = String::from_utf8(old.encode().unwrap()).unwrap();
+    assert_eq!(server.cli(&["PUBLISH", "/{db}.ev/a.b", &old]).trim(), "1");
+    let client = redis::Client::open(server.url(2)).unwrap();
+    let mut others = client.get_async_pubsub().await.unwrap();
+    others.subscribe(&["/{db}.ev/a.c", "/2.ev/a.c"]).await.unwrap();
+    connection.publish(&Address::exchange("ev", "a.c"), message("ours", None)).await.unwrap();
+    assert_eq!(server.cli(&["PUBLISH", "/2.ev/a.b", &old.replace(r#""1""#, r#""2""#)]).trim(), "1");
+    for expected in ["both", "old", "ours", "old"] {
+        assert_eq!(body(&next(&mut inbox).await), expected);
+    }
+    let mut heard = others.on_message();
+    for channel in ["/2.ev/a.c", "/{db}.ev/a.c"] {
+        let told = tokio::time::timeout(DEADLINE, heard.next()).await.unwrap().unwrap();
+        assert_eq!(told.get_channel_name(), channel);
+    }
 }
 
 /// The master gives way to its replica, and then its keys move to another node, under load: all that was accepted comes,

@@ -132,7 +132,7 @@ const REDIS_IDLE: [&str; 9] = [
 ];
 
 /// Those of sentinels, and what they are told by `sentinel_kwargs`, which are parameters with `sentinel_` before them.
-const SENTINEL: [&str; 2] = ["master_name", "min_other_sentinels"];
+const SENTINEL: [&str; 3] = ["master_name", "min_other_sentinels", "sentinel_fanout_compat"];
 const SENTINEL_KWARGS: [(&str, &str); 7] = [
     ("password", "sentinel_password"),
     ("ssl", "sentinel_ssl"),

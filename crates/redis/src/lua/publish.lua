@@ -1,5 +1,5 @@
--- exchange, key, payload, step, kind or '', channel, mandatory. Returns how many took it; -1 without such an exchange.
-local exchange, key, payload, step, kind, channel, mandatory = unpack(ARGV)
+-- exchange, key, payload, step, kind or '', channel, mandatory, the channel's old name or ''. Returns how many took it; -1 without such an exchange.
+local exchange, key, payload, step, kind, channel, mandatory, old = unpack(ARGV)
 step = tonumber(step)
 if exchange == '' then
     -- Who is not mandatory may know a queue that nobody ever declared here, as a Python client's for its results.
@@ -17,7 +17,8 @@ if kind == '' then
     end
 end
 if kind == 'fanout' then
-    return redis.call('PUBLISH', channel, payload)
+    local heard = redis.call('PUBLISH', channel, payload)
+    return old == '' and heard or heard + redis.call('PUBLISH', old, payload)
 end
 local queues = route(exchange, key)
 for _, queue in ipairs(queues) do
