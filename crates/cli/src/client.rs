@@ -23,7 +23,7 @@ Celery's commands, for Python and celeriac workers alike (celeriac -b URL COMMAN
   graph     Draw what a worker is made of, for dot; needs no broker
 
 Of celeriac's own:
-  celeriac redis doctor -b URL   What is wrong in a Redis that is used as a broker";
+  celeriac redis doctor -b URL   What is wrong in a Redis that is used as a broker; or with -A APP before it";
 
 const COMMANDS: [&str; 9] =
     ["status", "inspect", "control", "events", "list", "call", "result", "purge", "graph"];

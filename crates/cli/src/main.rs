@@ -66,10 +66,26 @@ fn main() -> ExitCode {
     if let Some(code) = python::run(&words) {
         return code;
     }
-    run(Cli::parse()).unwrap_or_else(|error| {
+    let cli = match with_broker_of_app(&words) {
+        Some(Ok(words)) => Cli::parse_from(words),
+        Some(Err(code)) => return code,
+        None => Cli::parse(),
+    };
+    run(cli).unwrap_or_else(|error| {
         eprintln!("celeriac: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// The command line of `redis` with the broker of the app that it names, if it names one and no broker.
+fn with_broker_of_app(words: &[String]) -> Option<Result<Vec<String>, ExitCode>> {
+    let has_broker = |word: &String| word.starts_with("-b") || word.starts_with("--broker");
+    let command = python::from_command(words);
+    if command.first().is_none_or(|word| word != "redis") || words.iter().any(has_broker) {
+        return None;
+    }
+    let with = |url| [&["celeriac".to_owned(), "-b".to_owned(), url], command].concat();
+    Some(python::broker(words)?.map(with).map_err(|stop| stop.tell()))
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {

@@ -115,6 +115,8 @@ fn what_others_left_is_shown_and_mended() {
         &["HSET", "unacked", &format!("{ghost}.1.1"), r#"[{"body": "", "properties": {}}, "", "ours"]"#],
         &["ZADD", "unacked_index", "1", &format!("{ghost}.1.1")],
         &["SET", "celery\x06\x169", "no list"],
+        &["SADD", "celeriac.bound.ghost", "news\x06\x16key\x06\x16\x06\x16ghost"],
+        &["SADD", "_kombu.binding.news", "key\x06\x16\x06\x16ghost"],
     ] {
         server.cli(words);
     }
@@ -130,6 +132,7 @@ fn what_others_left_is_shown_and_mended() {
         "orphan went with a worker",
         "exchange celery.pidbox: 1 bindings",
         "celery: a key of this queue is no list",
+        "ghost is bound by celeriac, and there is no such queue",
     ];
     for text in wanted {
         assert!(out.contains(text), "{text}: {out}");
@@ -152,5 +155,6 @@ fn what_others_left_is_shown_and_mended() {
         server.cli(&["EXISTS", "orphan", "celeriac.consumers.celery", "_kombu.binding.celery.pidbox"]).trim(),
         "0"
     );
+    assert_eq!(server.cli(&["EXISTS", "celeriac.bound.ghost", "_kombu.binding.news"]).trim(), "0");
     assert_eq!(server.cli(&["ZCARD", "celeriac.owners"]).trim(), "0");
 }

@@ -1,6 +1,7 @@
 //! TLS, sockets of the file system, and a user who may do what is needed and nothing else.
 
 use celeriac_broker::{Error, Transport};
+use celeriac_redis::doctor::Doctor;
 use celeriac_testkit::{Redis, Tls, free_port};
 
 use crate::refusals::ping_pong;
@@ -25,14 +26,57 @@ pub fn rules() -> Vec<&'static str> {
 
 /// Lets in a user with these rules and no others.
 pub fn let_in(server: &Redis, user: &str) {
-    server.cli(&[&["ACL", "SETUSER", user, "reset", "on", ">word"][..], &rules()].concat());
+    let_in_with(server, user, &rules());
+}
+
+fn let_in_with(server: &Redis, user: &str, rules: &[&str]) {
+    server.cli(&[&["ACL", "SETUSER", user, "reset", "on", ">word"][..], rules].concat());
+}
+
+/// What the doctor needs beyond them.
+fn rules_of_the_doctor() -> Vec<&'static str> {
+    let (_, rest) =
+        DOCS.split_once("For `celeriac redis doctor` also `").expect("its rules in docs/redis.md");
+    rest.split('`').next().unwrap().split_whitespace().collect()
+}
+
+/// The doctor sees and mends everything with what the docs name, and goes without what only concerns the server.
+#[tokio::test]
+async fn the_doctor_needs_few_rights() {
+    let server = Redis::start();
+    let url = server.url(0).replace("redis://", "redis://doctor:word@");
+    let doctors = rules_of_the_doctor();
+    let ghost = "celeriac-00000000000000000000000000000000";
+    for without in [0, 3] {
+        let all = [&rules()[..], &doctors[..doctors.len() - without]].concat();
+        let_in_with(&server, "doctor", &all);
+        for words in [
+            &["FLUSHDB"][..],
+            &["CONFIG", "SET", "timeout", "60"],
+            &["SADD", &format!("celeriac.owner.{ghost}"), "x"],
+            &["HSET", "unacked", "timeless", r#"[{"body": ""}, "", "q"]"#],
+            &["SADD", "_kombu.binding.celery.pidbox", "\x06\x16\x06\x16py@test.celery.pidbox"],
+            &["LPUSH", "q", "m"],
+        ] {
+            server.cli(words);
+        }
+        let doctor = Doctor::open(&transport(&url)).await.unwrap();
+        let report = doctor.examine().await.unwrap();
+        assert_eq!((report.findings.len(), report.alone), if without == 0 { (4, true) } else { (2, false) });
+        assert_eq!(report.queues.iter().map(|queue| &*queue.name).collect::<Vec<_>>(), ["q"]);
+        let done = doctor.mend(&report).await.unwrap();
+        assert_eq!(done.len(), if without == 0 { 3 } else { 2 }, "{done:?}");
+        doctor.close().await;
+        assert_eq!(ask(&server, "0", &["EXISTS", &format!("celeriac.owner.{ghost}")]), "0");
+    }
 }
 
 /// Every command that is written down here is among the rules; the suite, which is run by such a user, shows that they do.
 #[test]
 fn the_rules_have_every_command() {
     let lua = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lua")).unwrap();
-    let lua: Vec<_> = lua.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let lua = lua.map(|file| file.unwrap().path()).filter(|path| !path.ends_with("doctor.lua"));
+    let lua: Vec<_> = lua.map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let scripted = lua.iter().flat_map(|text| text.split("call('").skip(1));
     let asked = SOURCES.iter().flat_map(|text| text.split("arg(\"").skip(1));
     let rules = rules();

@@ -1,5 +1,6 @@
 //! Python Celery apps: `worker` is ours, every other command is run by the app's own Celery.
 
+mod broker;
 mod celery;
 mod detach;
 mod error;
@@ -33,6 +34,17 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
         _ => return None,
     };
     Some(done.unwrap_or_else(|stop| stop.tell()))
+}
+
+/// The broker's URL, for a command of ours that is given an app and no broker. None without an app.
+pub fn broker(words: &[String]) -> Option<Result<String, Stop>> {
+    let (at, _) = parse::command(words)?;
+    has_app(&words[..at]).then(|| broker::of(&words[..at]))
+}
+
+/// The words from the command on.
+pub fn from_command(words: &[String]) -> &[String] {
+    parse::command(words).map_or(&[], |(at, _)| &words[at..])
 }
 
 fn has_app(globals: &[String]) -> bool {

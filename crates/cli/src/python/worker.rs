@@ -209,7 +209,7 @@ fn pool_settings(report: &Report) -> Result<PoolSettings, Stop> {
 }
 
 /// What the app's process is to be: the start message (`python/celeriac/options.py`).
-fn message(given: &Given, words: &[String]) -> Value {
+pub(super) fn message(given: &Given, words: &[String]) -> Value {
     let texts = |texts: &[String]| Value::List(texts.iter().map(|text| text.as_str().into()).collect());
     let mut argv = vec!["celery".to_owned()];
     argv.extend_from_slice(words);

@@ -98,6 +98,10 @@ impl Doctor {
                 [_, _, dead, ..] if dead > 0 => Some(format!("{queue}: {dead} dead consumers are gone")),
                 _ => None,
             },
+            Mend::Bound(queue) => {
+                let is_gone = number(&self.ask("bound", true, &[queue.as_str()]).await?) > 0;
+                is_gone.then(|| format!("{queue}: its bindings are gone"))
+            }
             Mend::Time(tags) => {
                 let mut count = 0;
                 for tags in tags.chunks(PAGE) {
@@ -155,6 +159,17 @@ impl Doctor {
         let next = answer.next().map(text).unwrap_or_default();
         *cursor = if next.is_empty() { "0".to_owned() } else { next };
         Ok(answer.next().map(texts).unwrap_or_default())
+    }
+
+    /// A page of the keys of a type; SCAN itself tells types apart since Redis 6 only.
+    async fn page_of(&self, kind: &str, glob: &str, cursor: &mut String) -> Result<Vec<String>, Error> {
+        let scan = ["SCAN", "CURSOR", "MATCH", glob, "COUNT", &PAGE.to_string()];
+        let keys = self.page(&scan, cursor).await?;
+        if keys.is_empty() {
+            return Ok(keys);
+        }
+        let names: Vec<_> = std::iter::once(kind).chain(keys.iter().map(String::as_str)).collect();
+        Ok(texts(self.ask("typed", false, &names).await?))
     }
 
     /// Whether a queue is one of Celery's that goes with its worker or client.

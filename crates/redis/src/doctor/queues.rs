@@ -52,9 +52,7 @@ async fn lists(doctor: &Doctor, names: &mut Names) -> Result<(), Error> {
     let (keys, mut cursor) = (&doctor.hub.keys, "0".to_owned());
     let of_prefix = format!("{}*", keys.glob(""));
     loop {
-        let count = PAGE.to_string();
-        let words = ["SCAN", "CURSOR", "MATCH", &of_prefix, "COUNT", &count, "TYPE", "list"];
-        for key in doctor.page(&words, &mut cursor).await? {
+        for key in doctor.page_of("list", &of_prefix, &mut cursor).await? {
             let name = key.strip_prefix(&keys.options.global_keyprefix).unwrap_or(&key);
             let queue = name.rsplit_once(&keys.options.sep).map_or(name, |(queue, _)| queue);
             names.add(queue);
@@ -65,11 +63,11 @@ async fn lists(doctor: &Doctor, names: &mut Names) -> Result<(), Error> {
     }
 }
 
-/// Keys of ours that go with an owner, or with a consumer.
+/// Keys of ours that go with an owner, a consumer or a queue.
 async fn ours(doctor: &Doctor, report: &mut Report, names: &mut Names) -> Result<(), Error> {
     let (keys, mut cursor) = (&doctor.hub.keys, "0".to_owned());
     let glob = format!("{}*", keys.glob("celeriac."));
-    let (owner, consumers) = (keys.own("owner."), keys.own("consumers."));
+    let [owner, consumers, bound] = ["owner.", "consumers.", "bound."].map(|name| keys.own(name));
     loop {
         let words = ["SCAN", "CURSOR", "MATCH", &glob, "COUNT", &PAGE.to_string()];
         for key in doctor.page(&words, &mut cursor).await? {
@@ -80,6 +78,13 @@ async fn ours(doctor: &Doctor, report: &mut Report, names: &mut Names) -> Result
             {
                 let text = format!("{owner} is not known, and has left queues that go with it");
                 report.find(text, Some(Mend::Leave(owner.to_owned())));
+            } else if let Some(queue) = key.strip_prefix(&bound)
+                && super::number(&doctor.ask("bound", false, &[queue]).await?) > 0
+            {
+                let text = format!("{queue} is bound by celeriac, and there is no such queue");
+                // A Python worker may have it, empty and bound to other exchanges.
+                let mend = report.alone.then(|| Mend::Bound(queue.to_owned()));
+                report.find(text, mend);
             }
         }
         if cursor == "0" {
@@ -113,8 +118,7 @@ async fn bindings(doctor: &Doctor, report: &mut Report, declared: &BTreeSet<Stri
     let (keys, mut cursor) = (&doctor.hub.keys, "0".to_owned());
     let (start, glob) = (keys.prefixed("_kombu.binding."), format!("{}*", keys.glob("_kombu.binding.")));
     loop {
-        let words = ["SCAN", "CURSOR", "MATCH", &glob, "COUNT", &PAGE.to_string(), "TYPE", "set"];
-        for key in doctor.page(&words, &mut cursor).await? {
+        for key in doctor.page_of("set", &glob, &mut cursor).await? {
             let exchange = key.strip_prefix(&start).unwrap_or(&key).to_owned();
             table(doctor, report, declared, &key, exchange).await?;
         }

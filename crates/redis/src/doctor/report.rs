@@ -90,6 +90,8 @@ pub(super) enum Mend {
     Leave(String),
     /// Look at a queue again, and take away what nobody has.
     Queue(String),
+    /// Take away the bindings of a queue that there is not.
+    Bound(String),
     /// Give leases a time, so that somebody gives them back.
     Time(Vec<String>),
     /// Take members out of a table of bindings.

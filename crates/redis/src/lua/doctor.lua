@@ -68,6 +68,23 @@ elseif what == 'bindings' then
         redis.call('ZREM', DEADLINES, exchange)
     end
     return count
+elseif what == 'typed' then
+    -- Which of these keys are of a type, which SCAN tells apart since Redis 6 only.
+    local found = {}
+    for at = 4, #ARGV do
+        if redis.call('TYPE', ARGV[at]).ok == ARGV[3] then
+            found[#found + 1] = ARGV[at]
+        end
+    end
+    return found
+elseif what == 'bound' then
+    -- Whether there is a note of what a queue is bound to, though there is no such queue. Mended, it goes with its bindings.
+    local queue = ARGV[3]
+    local is_left = redis.call('EXISTS', BOUND .. queue) == 1 and not exists(queue)
+    if mend and is_left then
+        delete_queue(queue)
+    end
+    return is_left and 1 or 0
 elseif what == 'owners' then
     -- All who are known, and when they were last seen.
     return redis.call('ZRANGE', OWNERS, 0, -1, 'WITHSCORES')
