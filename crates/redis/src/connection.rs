@@ -8,9 +8,10 @@ use celeriac_protocol::Message;
 use redis::{Cmd, Value};
 
 use crate::hub::{Hub, lock};
+use crate::io::IO;
 use crate::parcel::Parcel;
 use crate::session::RedisSession;
-use crate::{RedisTransport, declare, io};
+use crate::{RedisTransport, declare};
 
 /// A connection; when it is dropped it closes.
 pub(crate) struct RedisConnection {
@@ -20,7 +21,7 @@ pub(crate) struct RedisConnection {
 impl RedisConnection {
     pub async fn open(transport: &RedisTransport) -> Result<Self, Error> {
         let transport = transport.clone();
-        let hub = io::run(async move { Hub::open(&transport).await }).await?;
+        let hub = IO.run(async move { Hub::open(&transport).await }).await?;
         Ok(RedisConnection { hub })
     }
 

@@ -15,11 +15,12 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::client::Link;
+use crate::io::IO;
 use crate::keys::{Channel, Keys};
 use crate::restore::OWNER;
 use crate::signals::{Fate, Signals};
 use crate::twins::Twins;
-use crate::{RedisTransport, io, pulse, reaper, router};
+use crate::{RedisTransport, pulse, reaper, router};
 
 /// A connection, as its sessions see it.
 pub(crate) struct Hub {
@@ -72,7 +73,7 @@ struct Ears {
 impl Hub {
     /// Opens a connection; runs where connections are served.
     pub async fn open(transport: &RedisTransport) -> Result<Arc<Self>, Error> {
-        let io = io::handle()?;
+        let io = IO.handle()?;
         let (link, pushes) = Link::open(transport).await?;
         let hub = Arc::new_cyclic(|own| Hub {
             own: own.clone(),
@@ -329,7 +330,7 @@ impl Hub {
     async fn sink<'a>(&self, ears: &'a mut Ears) -> Result<&'a mut PubSubSink, Error> {
         if ears.sink.is_none() {
             let link = self.own.upgrade().ok_or_else(|| Error::Lost("closed".to_owned()))?;
-            let socket = io::run(async move { link.link.pubsub().await });
+            let socket = IO.run(async move { link.link.pubsub().await });
             let (sink, mut messages) = socket.await?.split();
             ears.sink = Some(sink);
             let hub = self.own.clone();

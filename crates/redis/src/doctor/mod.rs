@@ -18,7 +18,8 @@ use redis::{Cmd, Value};
 
 use self::report::Mend;
 use crate::hub::Hub;
-use crate::{RedisTransport, io, lease, reaper};
+use crate::io::IO;
+use crate::{RedisTransport, lease, reaper};
 
 /// How many things of a kind are shown at most.
 const MOST: usize = 10_000;
@@ -39,7 +40,7 @@ impl Doctor {
     /// Those of any connection.
     pub async fn open(transport: &RedisTransport) -> Result<Self, Error> {
         let transport = transport.clone();
-        Ok(Doctor { hub: io::run(async move { Hub::open(&transport).await }).await? })
+        Ok(Doctor { hub: IO.run(async move { Hub::open(&transport).await }).await? })
     }
 
     /// Looks at everything, and changes nothing.
