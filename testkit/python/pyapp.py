@@ -1,5 +1,6 @@
 """The Celery app of the tests: tasks named like those of the example `hello`, settings from the environment."""
 
+import json
 import os
 import time
 
@@ -9,6 +10,7 @@ app = Celery('pyapp', broker=os.environ.get('BROKER'), backend=os.environ.get('B
 app.conf.update(
     accept_content=['json', 'msgpack', 'yaml', 'pickle'],
     broker_connection_retry_on_startup=True,
+    broker_transport_options=json.loads(os.environ.get('BROKER_OPTIONS') or '{}'),
     result_extended=os.environ.get('RESULT_EXTENDED') == '1',
     task_acks_late=os.environ.get('ACKS_LATE') == '1',
     task_compression=os.environ.get('COMPRESSION') or None,

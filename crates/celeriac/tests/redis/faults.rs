@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use celeriac_testkit::{Redis, Signal, eventually};
+use celeriac_testkit::{CeleryWorker, PYAPP, Redis, Signal, eventually};
 
 use super::{DEADLINE, Site};
 
@@ -30,29 +30,30 @@ fn a_killed_worker_s_tasks_run_elsewhere() {
     eventually(DEADLINE, "nothing is held", || (site.redis(&["EXISTS", "unacked"]) == "0").then_some(()));
 }
 
-/// An ETA and a task that take longer than the visibility timeout, beside a Python worker that sweeps by it.
+/// An ETA and a task that take longer than the visibility timeout run once here, beside a Python worker that sweeps by it
+/// and runs its own ETA several times.
 #[test]
 fn longer_than_the_visibility_timeout_runs_once() {
     let site = Site::new();
     let broker = format!("{}?visibility_timeout=1", site.broker);
-    let ours = Site { broker, results: site.results.clone() };
-    let worker = ours.ours("rs", &["-c", "4", "task_acks_late=true", "-Q", "celery"]);
+    let worker = Site { broker, results: site.results.clone() }
+        .ours("rs", &["-c", "4", "task_acks_late=true", "-Q", "rust"]);
+    let options =
+        r#"{"visibility_timeout": 1, "unacked_restore_interval": 0.25, "unacked_restore_throttle": 1}"#;
+    let env = [("BROKER", &*site.broker), ("BACKEND", &site.results), ("BROKER_OPTIONS", options)];
+    let args = ["-P", "solo", "-n", "py@test", "--without-mingle", "--without-gossip"];
+    let python = CeleryWorker::start(PYAPP, "pyapp", &args, &env);
     let script = "
-from kombu import Connection
-import os, time
-eta = app.send_task('tasks.echo', ('eta',), countdown=4)
-long = app.send_task('tasks.sleep', (4,))
-with Connection(os.environ['BROKER'], transport_options={'visibility_timeout': 1}) as connection:
-    channel = connection.default_channel
-    until = time.time() + 5
-    while time.time() < until:
-        channel.qos.restore_visible(interval=1)
-        time.sleep(.1)
-print(eta.get(timeout=60), long.get(timeout=60))
+both = [app.send_task('tasks.echo', (queue,), countdown=4, queue=queue) for queue in ('celery', 'rust')]
+long = app.send_task('tasks.sleep', (4,), queue='rust')
+print(*[result.get(timeout=60) for result in [*both, long]])
 ";
-    assert_eq!(site.python(script).trim(), "eta 4.0");
+    assert_eq!(site.python(script).trim(), "celery rust 4.0");
+    eventually(DEADLINE, "Python's runs again", || {
+        (python.log().matches(" succeeded in ").count() > 1).then_some(())
+    });
     let log = worker.log();
-    assert_eq!(log.matches(" received").count(), 2, "{log}");
+    assert_eq!((log.matches("] received").count(), log.matches(" succeeded in ").count()), (2, 2), "{log}");
     worker.signal(Signal::TERM);
     assert_eq!(worker.wait(DEADLINE).code(), Some(0), "{}", worker.log());
 }
@@ -63,8 +64,9 @@ fn a_redis_that_restarts_loses_nothing() {
     let server = Redis::start();
     server.cli(&["CONFIG", "SET", "appendfsync", "always"]);
     let site = Site { broker: server.url(0), results: celeriac_testkit::redis().fresh_url() };
-    let worker = site.ours("rs", &["-c", "2", "task_acks_late=true"]);
+    // Sent first: a slow sender must not find that all is done.
     let ids = site.python("print(*[app.send_task('tasks.sleep', (.01,)).id for _ in range(600)])");
+    let worker = site.ours("rs", &["-c", "2", "task_acks_late=true"]);
     for times in 1..=2 {
         let done = worker.log().matches("succeeded").count();
         eventually(DEADLINE, "it works", || (worker.log().matches("succeeded").count() > done).then_some(()));

@@ -1,6 +1,6 @@
 //! Python apps on Redis.
 
-use celeriac_testkit::{Process, Python, Signal, eventually, redis};
+use celeriac_testkit::{Process, Python, Sentinels, Signal, eventually, redis};
 
 use crate::hello::{DEADLINE, end};
 use crate::python::{APP, Folder};
@@ -52,4 +52,46 @@ fn without_prefetch_a_message_is_left_to_who_is_free() {
     for worker in [busy, free] {
         assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
     }
+}
+
+/// The broker is the app's, with its transport options.
+#[test]
+fn the_doctor_looks_at_the_broker_of_the_app() {
+    let options = "app.conf.broker_transport_options = {'global_keyprefix': 'mine:'}";
+    let folder = Folder::new(&format!("{APP}{options}"));
+    let url = redis().fresh_url();
+    redis().cli(&["-n", url.rsplit('/').next().unwrap(), "LPUSH", "mine:orders", "m"]);
+    let mut command = folder.command(&["-A", "proj", "redis", "doctor", "--json"]);
+    let output = command.env("BROKER", &url).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.contains(r#""name":"orders""#), "{out}{}", String::from_utf8_lossy(&output.stderr));
+    let ended = folder.run(&["-A", "nothing", "redis", "doctor"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+}
+
+/// The master dies while a task runs and others wait: the next one has them, and what is sent then.
+#[test]
+fn behind_sentinels_tasks_go_on_with_the_next_master() {
+    let sentinels = Sentinels::start();
+    let url = sentinels.url(0, "");
+    let options = format!("app.conf.broker_transport_options = {{'master_name': '{}'}}\n", Sentinels::MASTER);
+    let folder = Folder::new(&format!("{APP}{options}{TASKS}"));
+    // What waits is in Redis, not leased: a lease of the lost connection would come back in 9 s.
+    let worker = start(&folder, &url, "w1@test", &["--disable-prefetch"]);
+    let send = |numbers: &str| {
+        client(&folder, &url, &format!("from proj import add\nfor n in {numbers}: add.delay(n, 100)"));
+    };
+    client(&folder, &url, "from proj import wait\nwait.delay('go')");
+    worker.wait_for_line("proj.wait", DEADLINE);
+    send("range(3)");
+    sentinels.wait_until_replicated();
+    sentinels.fail_over();
+    folder.dir.write("go", "");
+    send("range(3, 6)");
+    eventually(DEADLINE, "all run", || (worker.log().matches(" succeeded in ").count() == 7).then_some(()));
+    for number in 0..6 {
+        let result = format!("s: {}", 100 + number);
+        assert_eq!(worker.log().matches(&result).count(), 1, "{}", worker.log());
+    }
+    assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
 }
