@@ -49,7 +49,8 @@ struct Keys {
 impl RedisStore {
     /// The store of a URL: `redis://user:password@host:port/db`, `rediss://` (feature `redis-tls`),
     /// `redis+socket:///path?virtual_host=db`. What has several hosts is read from text. It connects when it is first
-    /// used, so it may be made anywhere, but used in a tokio runtime only.
+    /// used, so it may be made anywhere, but used in a tokio runtime only. Of several, one that has ended leaves what it
+    /// had begun to the others; one that stands still holds them up.
     ///
     /// # Errors
     /// [`Error::Url`] when the URL makes no sense.

@@ -38,13 +38,14 @@ pub(super) struct Writer {
 }
 
 /// Keeps and publishes a result unless what is there stays: a success, and any end where the state is a passing one that
-/// comes late. The status stands first in what Celery's JSON and msgpack write, and in a line of its own in YAML; only
+/// comes late. The status stands first in JSON and msgpack, ours and Celery's, and in a line of its own in its YAML; only
 /// what looks otherwise is decoded. Redis runs it as one step and one round trip, where Celery reads, decides and writes.
 const STORE: &str = r#"
 local key, data, seconds, serializer, late = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local function status(kept)
-    if kept:sub(1, 12) == '{"status": "' then
-        return kept:match('^(%u+)"', 13)
+    local first = kept:match('^{"status": ?"(%u+)"')
+    if first then
+        return first
     elseif serializer == 'yaml' then
         return kept:match('\nstatus: (%u+)\n')
     elseif serializer == 'msgpack' and kept:sub(2, 8) == '\166status' then
