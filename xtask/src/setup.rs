@@ -124,6 +124,9 @@ fn with_celery(requirements: &str, version: &str) -> String {
     if is_older {
         // An extra of Celery's since 5.5.
         list += "billiard~=4.2.0\npydantic\n";
+    } else {
+        // Celery's extra is a library that its kombu does not look for.
+        list += "backports.zstd; python_version < '3.14'\n";
     }
     list
 }
@@ -159,7 +162,10 @@ mod tests {
         let pinned = "# Ours.\ncelery[redis]==5.6.2\nkombu==5.7.0\nflask==3.1.3\nvine==5.1.0; python_version >= '3.11'\n";
         let list =
             |version: &str| with_celery(pinned, version).lines().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(list("5.7.0"), ["celery[redis]==5.7.0", "kombu", "flask"]);
+        assert_eq!(
+            list("5.7.0"),
+            ["celery[redis]==5.7.0", "kombu", "flask", "backports.zstd; python_version < '3.14'"]
+        );
         assert_eq!(
             list("5.3.6"),
             ["celery[redis]==5.3.6", "kombu~=5.3.0", "flask", "billiard~=4.2.0", "pydantic"]
