@@ -2,7 +2,10 @@
 //!
 //! `celeriac-chatter ask URL N` asks all workers what they know of the cluster and prints a line for each answer, of at
 //! most N: name, digest of the roster, members, term, lead, watchers, with tabs between.
+//! A worker logs the like of itself for each SIGUSR2, which costs the broker nothing.
 //! `celeriac-chatter elect URL ID` has all workers stand for an election whose winner sends the task.
+
+mod witness;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn app(url: Option<&str>) -> Result<App, ConfigError> {
-    let app = App::builder("chatter").task(noop);
+    let app = App::builder("chatter").task(noop).worker(|worker| worker.step(witness::Witness::default()));
     url.into_iter().fold(app, |app, url| app.broker(url)).build()
 }
 

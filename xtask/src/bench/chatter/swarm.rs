@@ -17,8 +17,12 @@ use crate::cargo::output;
 const READY: Duration = Duration::from_secs(300);
 const EQUAL: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(250);
-/// Each question is answered by all, each look reads all their logs: that must not become the load.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Each question wakes all, each look reads all their logs: that must not become the load.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What a worker logs of the cluster when it is asked begins so.
+const KNOWS: &str = "knows of ";
+/// How many of their different answers are shown.
+const SHOWN: usize = 5;
 /// What a worker logs of one that is lost, before its name.
 pub const LOST: &str = "missed heartbeat from ";
 
@@ -65,8 +69,6 @@ impl Worker {
 /// What one worker knows of the cluster.
 #[derive(Debug)]
 pub struct Answer {
-    pub digest: String,
-    pub members: usize,
     pub lead: String,
     pub watchers: Vec<String>,
 }
@@ -116,39 +118,46 @@ impl Swarm {
         Ok(last - self.begun)
     }
 
-    /// Waits until each alive worker knows all of them, and the same of them; seconds from the start.
-    /// Python's cannot tell.
+    /// Waits until each alive worker knows all of them, and the same of them; seconds from the start until the last
+    /// of them said so. Python's cannot tell.
     pub fn wait_until_equal(&self) -> Result<f64> {
         if self.system == System::Celery {
             return Ok(f64::NAN);
         }
         let begun = Instant::now();
         loop {
-            thread::sleep(PAUSE);
-            // A broker that is busy may not serve the question in time.
-            let answers = self.ask().unwrap_or_default();
-            if self.are_equal(&answers) {
-                // The last may have known no sooner.
-                return Ok(log::now() - self.begun);
+            let known = self.look()?;
+            let alive = format!("knows of {} members,", self.alive().count());
+            if let [(of, at)] = known.as_slice()
+                && of.starts_with(&alive)
+            {
+                return Ok(at - self.begun);
             }
             if begun.elapsed() > EQUAL {
-                let mut known: Vec<_> = answers.iter().map(|answer| (&answer.lead, answer.members)).collect();
-                known.sort_unstable();
-                known.dedup();
-                bail!(
-                    "rosters differ after {EQUAL:?}: {} answers, leads and members {known:?}",
-                    answers.len()
-                );
+                let known: Vec<&str> = known.iter().map(|(of, _)| of.as_str()).take(SHOWN).collect();
+                bail!("rosters differ after {EQUAL:?}: {known:?}");
             }
             self.check()?;
+            thread::sleep(PAUSE);
         }
     }
 
-    fn are_equal(&self, answers: &[Answer]) -> bool {
-        let alive = self.alive().count();
-        let digest = answers.first().map(|answer| &answer.digest);
-        let fits = |answer: &Answer| answer.members == alive && Some(&answer.digest) == digest;
-        answers.len() == alive && answers.iter().all(fits)
+    /// The different things that the alive workers know when they are asked now, and when the last of them said so.
+    fn look(&self) -> Result<Vec<(String, f64)>> {
+        let asked = log::now();
+        self.alive().for_each(|worker| worker.process.signal(Signal::USR2));
+        let says = |line: &Line<'_>| line.at >= asked && line.text.starts_with(KNOWS);
+        let mut known: Vec<(String, f64)> = Vec::new();
+        let (_, missing) = self.wait_for_log(EQUAL, |log| {
+            let (at, text) = lines(log).find(says).map(|line| (line.at, line.text))?;
+            match known.iter_mut().find(|(of, _)| of == text) {
+                Some((_, last)) => *last = last.max(at),
+                None => known.push((text.to_owned(), at)),
+            }
+            Some(at)
+        })?;
+        ensure!(missing.is_empty(), "{} say nothing of the cluster: {missing:?}", missing.len());
+        Ok(known)
     }
 
     /// What each worker knows of the cluster; those that do not answer within 3 s are missing.
@@ -187,7 +196,7 @@ impl Swarm {
     pub fn wait_for_log(
         &self,
         deadline: Duration,
-        wanted: impl Fn(&str) -> Option<f64>,
+        mut wanted: impl FnMut(&str) -> Option<f64>,
     ) -> Result<(Option<f64>, Vec<String>)> {
         let begun = Instant::now();
         let mut missing: Vec<&Worker> = self.alive().collect();
@@ -264,11 +273,6 @@ fn standing(answer: &Value) -> String {
 
 fn answer(line: &str) -> Option<Answer> {
     let fields: Vec<&str> = line.split('\t').collect();
-    let &[_, digest, members, _, lead, watchers] = fields.as_slice() else { return None };
-    Some(Answer {
-        digest: digest.to_owned(),
-        members: members.parse().ok()?,
-        lead: lead.to_owned(),
-        watchers: watchers.split(',').map(str::to_owned).collect(),
-    })
+    let &[.., lead, watchers] = fields.as_slice() else { return None };
+    Some(Answer { lead: lead.to_owned(), watchers: watchers.split(',').map(str::to_owned).collect() })
 }
