@@ -1,4 +1,7 @@
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
@@ -78,10 +81,12 @@ impl AmqpConnection {
         let (end, fate) = watch::channel(None);
         let (watched, ended) = (client.clone(), end.clone());
         io::spawn(async move {
-            // The library tells of a loss only those who listen at that moment: look from time to time as well.
-            while watched.is_open() {
-                let _ =
-                    tokio::time::timeout(Duration::from_secs(1), watched.listen_network_io_failure()).await;
+            // The library tells of the end only those who listen at that moment, after it is open no more: who listens
+            // first and looks then misses none, and needs no clock.
+            let mut ending = pin!(watched.listen_network_io_failure());
+            let has_ended = poll_fn(|context| Poll::Ready(ending.as_mut().poll(context).is_ready())).await;
+            if !has_ended && watched.is_open() {
+                ending.await;
             }
             let cause = "the broker closed the connection or does not answer".to_owned();
             let error = reason.or(amqprs::error::Error::NetworkError(cause));
