@@ -237,12 +237,14 @@ impl EventSettings {
     /// # Errors
     /// Never, as long as its numbers are finite.
     pub fn cluster_message(&self, word: &Word) -> Result<Message, codec::EncodeError> {
-        let roster = word.large_roster();
-        let body = codec::encode(&word.to_value(), Serializer::Json, roster.map(|_| Compression::Zlib))?;
+        let compression = word.is_large().then_some(Compression::Zlib);
+        let body = codec::encode(&word.to_value(), Serializer::Json, compression)?;
         let mut headers = Map::new();
-        if let (Some(roster), Some(compression)) = (roster, &body.compression) {
+        if let Some(compression) = &body.compression {
             headers.insert("compression", compression.as_str());
-            headers.insert("roster", roster_header(roster));
+            if let Word::Snapshot(roster) = word {
+                headers.insert("roster", roster_header(roster));
+            }
         }
         Ok(Message::transient(headers, body))
     }
@@ -272,6 +274,7 @@ fn exchange(exchange: Exchange) -> Topology {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use celeriac_cluster::watch::message::{Change, Happening};
     use celeriac_cluster::watch::roster::Member;
 
     fn roster(size: u64) -> Word {
@@ -291,13 +294,20 @@ mod tests {
     }
 
     #[test]
-    fn a_large_roster_is_compressed_and_told_by_its_headers() {
+    fn what_tells_of_many_is_compressed_and_a_roster_told_by_its_headers() {
         let large = EventSettings::default().cluster_message(&roster(200)).unwrap();
         assert_eq!(roster_of(&large.headers), Some((NodeId(9), 3, 70)));
         let body = large.decode(&Accept::default()).unwrap();
         assert_eq!(Word::read(&body).unwrap(), roster(200));
         let plain = codec::encode(&roster(200).to_value(), Serializer::Json, None).unwrap();
         assert!(large.body.len() * 2 < plain.data.len(), "{} of {}", large.body.len(), plain.data.len());
+        let Word::Snapshot(Snapshot { members, .. }) = roster(200) else { unreachable!() };
+        let steps = members.into_iter().map(Happening::Joined).collect();
+        let change = Word::Change(Change { node: NodeId(9), term: 3, version: 200, steps });
+        let joined = EventSettings::default().cluster_message(&change).unwrap();
+        assert!(joined.body.len() * 2 < plain.data.len(), "{} of {}", joined.body.len(), plain.data.len());
+        assert_eq!(roster_of(&joined.headers), None);
+        assert_eq!(Word::read(&joined.decode(&Accept::default()).unwrap()).unwrap(), change);
         let small = EventSettings::default().cluster_message(&roster(2)).unwrap();
         assert!(small.headers.is_empty());
         assert_eq!(roster_of(&small.headers), None);

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use celeriac_protocol::{Event, Map, Value};
 
 use super::message::{Beat, Key, Message};
-use crate::state::{Drift, Worker};
+use super::roster::Member;
+use crate::state::Drift;
 
 /// What happens to a worker that gossips.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,11 +43,11 @@ pub enum Input<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Tell that a worker `joined the party`.
-    Joined(Box<Worker>),
+    Joined(Arc<Member>),
     /// Tell that a worker `left`.
-    Left(Box<Worker>),
+    Left(Arc<Member>),
     /// Tell that we `missed heartbeat from` a worker.
-    Lost(Box<Worker>),
+    Lost(Arc<Member>),
     /// Warn that a worker's clock differs from ours.
     Drifted(Drift),
     /// Warn that two workers have one name; told once for each.

@@ -9,7 +9,7 @@ use super::{Action, Role, Time, Watch, WatchError};
 
 impl Watch {
     /// Takes over one change, and tells it unless it is known already.
-    pub(super) fn apply(&mut self, happening: &Happening, now: Time, actions: &mut Vec<Action>) {
+    pub(super) fn apply(&mut self, happening: &Happening, actions: &mut Vec<Action>) {
         self.roster.apply(happening);
         match happening {
             Happening::Joined(member) => {
@@ -17,25 +17,25 @@ impl Watch {
                 let is_in =
                     self.roster.member(&member.hostname).is_some_and(|known| Arc::ptr_eq(known, member));
                 if is_in && member.hostname != self.hostname && self.told.join(member) {
-                    actions.push(Action::Joined(Box::new(member.to_worker(now.wall))));
+                    actions.push(Action::Joined(member.clone()));
                 }
             }
-            Happening::Gone(departure) => self.depart(departure, now, actions),
+            Happening::Gone(departure) => self.depart(departure, actions),
         }
     }
 
     fn arrive(&mut self, member: &Arc<Member>, now: Time, actions: &mut Vec<Action>) {
         if member.hostname != self.hostname && self.told.arrive(member, now.steady) {
-            actions.push(Action::Joined(Box::new(member.to_worker(now.wall))));
+            actions.push(Action::Joined(member.clone()));
         }
     }
 
-    fn depart(&mut self, departure: &Departure, now: Time, actions: &mut Vec<Action>) {
+    fn depart(&mut self, departure: &Departure, actions: &mut Vec<Action>) {
         if departure.hostname != self.hostname {
             self.hearing.forget(&departure.hostname);
             self.twins.remove(&departure.hostname);
             if let Some(member) = self.told.depart(departure) {
-                tell_gone(&member, departure.reason, now, actions);
+                tell_gone(member, departure.reason, actions);
             }
             return;
         }
@@ -57,10 +57,10 @@ impl Watch {
             return self.told.hold(now.steady + 1.0);
         }
         for member in self.told.back(&self.roster, now.steady) {
-            actions.push(Action::Joined(Box::new(member.to_worker(now.wall))));
+            actions.push(Action::Joined(member));
         }
         for (member, reason) in self.told.due(&self.roster, now.steady) {
-            tell_gone(&member, reason, now, actions);
+            tell_gone(member, reason, actions);
         }
     }
 
@@ -95,7 +95,7 @@ impl Watch {
         }
         let known = usize::try_from(version - base).unwrap_or(usize::MAX);
         for happening in change.steps.iter().skip(known) {
-            self.apply(happening, now, actions);
+            self.apply(happening, actions);
         }
         if let Role::Follows(following) = &mut self.role
             && self.roster.hostname(change.node).is_none()
@@ -164,7 +164,7 @@ impl Watch {
         let is_sure =
             |(at, gone): &&&(u64, Departure)| hold.is_none() || gone.reason == Reason::Left || *at > version;
         for (_, gone) in gone.iter().filter(is_sure) {
-            self.depart(gone, now, actions);
+            self.depart(gone, actions);
         }
         for member in self.told.absent(&self.roster) {
             let reason = gone.iter().find(|(_, gone)| member.is(gone));
@@ -176,16 +176,15 @@ impl Watch {
                 self.told.doubt(&member.hostname, reason, until);
             } else if present.is_none() {
                 self.told.miss(&member.hostname);
-                tell_gone(&member, reason, now, actions);
+                tell_gone(member, reason, actions);
             }
         }
     }
 }
 
-fn tell_gone(member: &Member, reason: Reason, now: Time, actions: &mut Vec<Action>) {
-    let worker = Box::new(member.to_worker(now.wall));
+fn tell_gone(member: Arc<Member>, reason: Reason, actions: &mut Vec<Action>) {
     actions.push(match reason {
-        Reason::Left => Action::Left(worker),
-        Reason::Lost => Action::Lost(worker),
+        Reason::Left => Action::Left(member),
+        Reason::Lost => Action::Lost(member),
     });
 }

@@ -263,7 +263,7 @@ impl Watch {
 
     /// Something happens to a member: it is told here now, to the others soon.
     pub(super) fn happen(&mut self, happening: Happening, now: Time, actions: &mut Vec<Action>) {
-        self.apply(&happening, now, actions);
+        self.apply(&happening, actions);
         if let Some(leading) = self.leading() {
             leading.pending.push(happening);
         }

@@ -318,12 +318,12 @@ impl Message {
         }
     }
 
-    /// The roster, if it is one that is worth compressing, and that whoever knows it should not have to read: it goes to a
-    /// thousand, and is told to each that starts.
-    pub fn large_roster(&self) -> Option<&Snapshot> {
+    /// Whether it is worth compressing: it tells of many, and goes to as many.
+    pub fn is_large(&self) -> bool {
         match self {
-            Message::Snapshot(snapshot) if snapshot.members.len() > LARGE => Some(snapshot),
-            _ => None,
+            Message::Snapshot(snapshot) => snapshot.members.len() > LARGE,
+            Message::Change(change) => change.steps.len() > LARGE,
+            _ => false,
         }
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use celeriac_cluster::gossip;
 use celeriac_cluster::heart;
-use celeriac_cluster::state::Worker;
 use celeriac_cluster::watch::Action;
 use celeriac_cluster::watch::message::{Happening, Key, Message, Reason};
 use celeriac_protocol::Event;
@@ -23,7 +22,7 @@ impl Sim {
         match action {
             Action::Joined(worker) | Action::Left(worker) | Action::Lost(worker) => {
                 if let Some(word) = word {
-                    self.tell(place, word, &worker);
+                    self.tell(place, word, &worker.hostname, worker.pid);
                 }
             }
             Action::Drifted(drift) => process.drifts.push(drift.hostname),
@@ -77,16 +76,16 @@ impl Sim {
     }
 
     /// A handler is told something of another worker.
-    fn tell(&mut self, place: usize, word: Word, worker: &Worker) {
-        let pid = worker.pid.and_then(|pid| usize::try_from(pid - 1).ok());
-        let pid = pid.or_else(|| self.visitor(place, word, &worker.hostname));
+    fn tell(&mut self, place: usize, word: Word, hostname: &str, pid: Option<i64>) {
+        let pid = pid.and_then(|pid| usize::try_from(pid - 1).ok());
+        let pid = pid.or_else(|| self.visitor(place, word, hostname));
         let Some(other) = pid.filter(|other| *other < self.processes.len()) else {
-            return self.fail(format_args!("{word:?} of {}, which never was", worker.hostname));
+            return self.fail(format_args!("{word:?} of {hostname}, which never was"));
         };
         let name = self.processes[other].hostname.clone();
         let me = self.processes[place].hostname.clone();
-        if name != worker.hostname {
-            return self.fail(format_args!("{me}: {word:?} of {} with {name}'s pid", worker.hostname));
+        if *name != *hostname {
+            return self.fail(format_args!("{me}: {word:?} of {hostname} with {name}'s pid"));
         }
         if other == place {
             return self.fail(format_args!("{me} is told {word:?} of itself"));

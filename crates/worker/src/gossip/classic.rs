@@ -83,9 +83,9 @@ async fn handle(consumer: &Arc<Consumer>, input: Input<'_>) {
 
 async fn carry_out(consumer: &Arc<Consumer>, action: Action) {
     match action {
-        Action::Joined(member) => told::joined(consumer, &member),
-        Action::Left(member) => told::left(consumer, &member),
-        Action::Lost(member) => told::lost(consumer, &member),
+        Action::Joined(member) => told::joined(consumer, &member.hostname, || &*member),
+        Action::Left(member) => told::left(consumer, &member.hostname, || &*member),
+        Action::Lost(member) => told::lost(consumer, &member.hostname, || &*member),
         Action::Drifted(drift) => told::drifted(&drift),
         Action::Crowded { limit } => {
             tracing::warn!("there are more than {limit} workers: those heard longest ago are forgotten");

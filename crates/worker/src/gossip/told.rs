@@ -1,5 +1,6 @@
 //! What both ways to gossip tell: the log, the program's handlers, and who won an election.
 
+use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -43,19 +44,21 @@ pub(super) fn events(consumer: &Consumer, delivery: &Delivery) -> Vec<Event> {
     events
 }
 
-pub(super) fn joined(consumer: &Consumer, member: &Member) {
-    tracing::debug!("{} joined the party", member.hostname);
-    call(&consumer.handlers.node_join, member);
+// A thousand may join at once: what nobody wants to know of them is not made.
+
+pub(super) fn joined<M: Borrow<Member>>(consumer: &Consumer, hostname: &str, member: impl FnOnce() -> M) {
+    tracing::debug!("{hostname} joined the party");
+    call(&consumer.handlers.node_join, hostname, member);
 }
 
-pub(super) fn left(consumer: &Consumer, member: &Member) {
-    tracing::debug!("{} left", member.hostname);
-    call(&consumer.handlers.node_leave, member);
+pub(super) fn left<M: Borrow<Member>>(consumer: &Consumer, hostname: &str, member: impl FnOnce() -> M) {
+    tracing::debug!("{hostname} left");
+    call(&consumer.handlers.node_leave, hostname, member);
 }
 
-pub(super) fn lost(consumer: &Consumer, member: &Member) {
-    tracing::info!("missed heartbeat from {}", member.hostname);
-    call(&consumer.handlers.node_lost, member);
+pub(super) fn lost<M: Borrow<Member>>(consumer: &Consumer, hostname: &str, member: impl FnOnce() -> M) {
+    tracing::info!("missed heartbeat from {hostname}");
+    call(&consumer.handlers.node_lost, hostname, member);
 }
 
 pub(super) fn drifted(drift: &Drift) {
@@ -83,10 +86,14 @@ pub(super) fn expired(id: &str) {
 }
 
 /// A handler that panics must not end the gossip.
-fn call(handlers: &[NodeHandler], member: &Member) {
+fn call<M: Borrow<Member>>(handlers: &[NodeHandler], hostname: &str, member: impl FnOnce() -> M) {
+    if handlers.is_empty() {
+        return;
+    }
+    let member = member();
     for handler in handlers {
-        if catch_unwind(AssertUnwindSafe(|| handler(member))).is_err() {
-            tracing::error!("Ignored a panic of a handler for {}", member.hostname);
+        if catch_unwind(AssertUnwindSafe(|| handler(member.borrow()))).is_err() {
+            tracing::error!("Ignored a panic of a handler for {hostname}");
         }
     }
 }

@@ -237,9 +237,9 @@ impl Driver {
     fn carry_out(&mut self, action: Action) {
         let consumer = &self.consumer;
         match action {
-            Action::Joined(member) => told::joined(consumer, &member),
-            Action::Left(member) => told::left(consumer, &member),
-            Action::Lost(member) => told::lost(consumer, &member),
+            Action::Joined(member) => told::joined(consumer, &member.hostname, || member.to_worker(now())),
+            Action::Left(member) => told::left(consumer, &member.hostname, || member.to_worker(now())),
+            Action::Lost(member) => told::lost(consumer, &member.hostname, || member.to_worker(now())),
             Action::Drifted(drift) => told::drifted(&drift),
             Action::Twins(hostname) => {
                 tracing::warn!(
