@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod ahead;
+mod apart;
 mod bad_input;
 mod chords;
 mod control;
