@@ -293,10 +293,11 @@ fn steps(own: Vec<Box<dyn Step>>) -> Vec<Box<dyn Step>> {
         Box::<ConnectionStep>::default(),
         Box::<Events>::default(),
         Box::<Mingle>::default(),
-        Box::<Gossip>::default(),
-        Box::<Heart>::default(),
         Box::<Control>::default(),
         Box::<TasksStep>::default(),
+        // What a broker has to do for the chatter of a thousand that start would hold up their start.
+        Box::<Gossip>::default(),
+        Box::<Heart>::default(),
     ];
     steps.extend(own);
     steps.push(Box::<Evloop>::default());
