@@ -230,7 +230,7 @@ impl Step for Gossip {
 
     async fn start(&mut self, consumer: &Arc<Consumer>) -> Result<(), Error> {
         let way = match consumer.settings.gossip_mode {
-            GossipMode::Classic => Way::Classic(classic::open(consumer).await?),
+            GossipMode::Classic => classic(consumer).await?,
             GossipMode::Watch => way(consumer, false).await?,
             GossipMode::Stream => {
                 let has_streams = consumer.transport.capabilities().streams;
@@ -243,8 +243,9 @@ impl Step for Gossip {
                 way(consumer, has_streams).await?
             }
         };
-        let node = matches!(way, Way::Watch(_)).then_some(consumer.cluster.node);
+        let node = matches!(way, Some(Way::Watch(_))).then_some(consumer.cluster.node);
         lock(&consumer.heart).set_node(node);
+        let Some(way) = way else { return Ok(()) };
         let (standing, elections) = mpsc::channel(ELECTIONS);
         *lock(&consumer.cluster.elections) = Some(standing);
         self.listening = Some((consumer.clone(), tokio::spawn(listen(consumer.clone(), way, elections))));
@@ -276,13 +277,25 @@ enum Way {
 }
 
 /// By watchers, if the broker lets us.
-async fn way(consumer: &Arc<Consumer>, streams: bool) -> Result<Way, Error> {
+async fn way(consumer: &Arc<Consumer>, streams: bool) -> Result<Option<Way>, Error> {
     match watch::open(consumer, streams).await? {
-        Ok(open) => Ok(Way::Watch(Box::new(open))),
+        Ok(open) => Ok(Some(Way::Watch(Box::new(open)))),
         Err(refusal) => {
             refusal.tell(consumer);
-            Ok(Way::Classic(classic::open(consumer).await?))
+            classic(consumer).await
         }
+    }
+}
+
+/// As Celery's workers do. Tasks run already: a broker that does not let us hear the others is no reason to end.
+async fn classic(consumer: &Arc<Consumer>) -> Result<Option<Way>, Error> {
+    match classic::open(consumer).await {
+        Ok(mailbox) => Ok(Some(Way::Classic(mailbox))),
+        Err(error) if is_refused(&error) => {
+            tracing::warn!("gossip: the events of the others may not be read: no gossip ({error})");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

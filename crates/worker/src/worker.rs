@@ -107,8 +107,7 @@ impl Worker {
     }
 
     /// Has native tasks run on threads of their own, made with the first of them, so that nothing they do holds up the
-    /// worker's messages and heartbeats. A task that has lately taken less than 50 µs runs beside the messages all the
-    /// same. Otherwise all share the runtime that the worker runs on.
+    /// worker's messages and heartbeats. Otherwise they share the runtime that the worker runs on.
     #[must_use]
     pub fn tasks_apart(mut self) -> Self {
         self.tasks_apart = true;
@@ -233,7 +232,7 @@ impl Worker {
             });
             let most = settings.autoscale.map_or(settings.concurrency, |bounds| bounds.max);
             let threads = Threads::new(self.tasks_apart.then_some(most));
-            let executor = NativeExecutor::new(settings.concurrency, tracer.clone(), threads);
+            let executor = NativeExecutor::new(settings.concurrency, &tracer, threads);
             Hosted { executor: Arc::new(executor), backend: tracer }
         };
         let parts = || Parts {
@@ -326,10 +325,7 @@ async fn consume(
             "consumer: Connection to broker lost. Trying to re-establish the connection... ({error})"
         );
         blueprint.stop().await;
-        consumer.executor.discard_waiting();
-        if consumer.settings.cancel_on_connection_loss {
-            consumer.executor.cancel_late();
-        }
+        let_go(consumer);
         if !error.is_recoverable() {
             return Err(error.into());
         }
@@ -357,6 +353,8 @@ async fn start(consumer: &Arc<Consumer>, blueprint: &mut Blueprint, was_ready: b
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
+        // The queues may have been consumed already.
+        let_go(consumer);
         let may_retry = was_ready || settings.connection_retry_on_startup;
         let left = settings.connection_max_retries.is_none_or(|limit| tries < limit);
         if !error.is_recoverable() || !may_retry || !left {
@@ -370,6 +368,14 @@ async fn start(consumer: &Arc<Consumer>, blueprint: &mut Blueprint, was_ready: b
             wait.as_secs_f64()
         );
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// What was received over a connection that is lost comes again.
+fn let_go(consumer: &Consumer) {
+    consumer.executor.discard_waiting();
+    if consumer.settings.cancel_on_connection_loss {
+        consumer.executor.cancel_late();
     }
 }
 

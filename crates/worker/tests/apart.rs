@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use celeriac_protocol::{State, Value};
@@ -40,37 +39,6 @@ async fn what_blocks_its_thread_holds_up_no_message() {
     gate.1.notify_all();
     // It was let go; it did not wait until its patience was over.
     assert_eq!(rig.result("a").await.result, Value::from(false));
-    worker.end(Shutdown::Warm).await.unwrap();
-}
-
-#[tokio::test]
-async fn what_was_short_runs_beside_the_messages_until_it_once_takes_long() {
-    let ran = Arc::<Mutex<Option<ThreadId>>>::default();
-    let noted = ran.clone();
-    let quick = task("quick", TaskOptions::default(), move |_, args| {
-        *noted.lock().unwrap() = Some(thread::current().id());
-        let takes = args.first().and_then(Value::as_i64).and_then(|millis| u64::try_from(millis).ok());
-        async move {
-            thread::sleep(Duration::from_millis(takes.unwrap_or_default()));
-            Ok(Value::Null)
-        }
-    });
-    let rig = Rig::new().with(quick);
-    let worker = start(&rig);
-    let mut number = 0;
-    let mut run = async |millis: i64| {
-        number += 1;
-        let id = number.to_string();
-        rig.send(&id, Call::new("quick", vec![millis.into()])).await;
-        rig.result(&id).await;
-        ran.lock().unwrap().take().unwrap()
-    };
-    // All else of this test is on the thread that it runs on.
-    let here = thread::current().id();
-    assert_ne!(run(0).await, here, "it is not known yet how long it takes");
-    while run(0).await != here {}
-    run(5).await;
-    assert_ne!(run(0).await, here);
     worker.end(Shutdown::Warm).await.unwrap();
 }
 

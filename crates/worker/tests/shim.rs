@@ -30,11 +30,15 @@ struct Faults {
     connections: Mutex<Vec<Arc<dyn Connection>>>,
 }
 
-/// What nobody may do with the cluster's exchange.
+/// What nobody may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
+    /// Declare the cluster's exchange.
     Declare,
+    /// Publish on it.
     Publish,
+    /// Have a queue for the events of others.
+    Hear,
 }
 
 impl Shim {
@@ -107,9 +111,10 @@ impl std::fmt::Debug for Shim {
 }
 
 impl Faults {
-    fn check(&self, what: Refused, exchange: &str) -> Result<(), Error> {
-        if exchange.starts_with("celeriac.cluster.") && *self.refuses.lock().unwrap() == Some(what) {
-            return Err(Error::AccessRefused { broker: "shim".to_owned(), reason: exchange.to_owned() });
+    fn check(&self, what: Refused, name: &str) -> Result<(), Error> {
+        let concerned = if what == Refused::Hear { "celeryev." } else { "celeriac.cluster." };
+        if name.starts_with(concerned) && *self.refuses.lock().unwrap() == Some(what) {
+            return Err(Error::AccessRefused { broker: "shim".to_owned(), reason: name.to_owned() });
         }
         Ok(())
     }
@@ -149,6 +154,9 @@ impl Connection for ShimConnection {
     async fn declare(&self, topology: &Topology) -> Result<(), Error> {
         for exchange in &topology.exchanges {
             self.faults.check(Refused::Declare, &exchange.name)?;
+        }
+        for queue in &topology.queues {
+            self.faults.check(Refused::Hear, &queue.name)?;
         }
         if self.faults.is_busy && !topology.queues.is_empty() {
             tokio::time::sleep(Duration::from_millis(500)).await;

@@ -8,7 +8,7 @@ use celeriac_protocol::Value;
 
 use super::arguments::Arguments;
 use super::command::{CommandError, ok};
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, lock};
 use crate::heart::send;
 
 /// How long a heartbeat may take to leave.
@@ -36,6 +36,10 @@ pub(super) fn disable_events(consumer: &Arc<Consumer>, _: Arguments) -> Result<V
 
 pub(super) async fn heartbeat(consumer: Arc<Consumer>) -> Result<Value, CommandError> {
     tracing::debug!("Heartbeat requested by remote.");
+    // Who has not said yet that it is there has not found its place among the others either.
+    if consumer.settings.heartbeat && lock(&consumer.heart).next_timeout().is_none() {
+        return Ok(Value::Null);
+    }
     if tokio::time::timeout(PATIENCE, send(&consumer, Input::Asked)).await.is_err() {
         tracing::debug!("a heartbeat could not be sent within {PATIENCE:?}");
     }

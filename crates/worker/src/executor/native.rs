@@ -21,19 +21,19 @@ use crate::request::{Facts, Request};
 use crate::trace::Tracer;
 
 /// Runners that take requests from one queue. A runner that is busy takes none, so no request waits behind a long one
-/// while another runner is free. Tasks measured short share a runner while they last, and run where the messages are:
-/// to wake another, or another thread, costs more than to run them.
+/// while another runner is free. Tasks measured short share a runner while they last: to wake another costs more than
+/// to run them.
 pub(crate) struct NativeExecutor {
     shared: Arc<Common>,
+    tracer: Arc<Tracer>,
     cancel_late: watch::Sender<()>,
+    threads: Threads,
 }
 
 /// What the runners share.
 struct Common {
     queue: Queue<Box<Request>>,
     load: Load,
-    tracer: Arc<Tracer>,
-    threads: Threads,
     /// How many runners there are to be; one that finds itself too many ends.
     concurrency: AtomicUsize,
     /// How many there are.
@@ -50,40 +50,28 @@ struct Load {
 }
 
 /// Counts a request until it is dropped, also when its runner is aborted.
-struct Loaded(Arc<Common>);
+struct Loaded<'a>(&'a Load);
 
-impl Drop for Loaded {
+impl Drop for Loaded<'_> {
     fn drop(&mut self) {
-        let load = &self.0.load;
-        if load.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            load.empty.notify_waiters();
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.empty.notify_waiters();
         }
     }
 }
 
-/// Ends what it runs on another thread when nobody waits for it any more.
-struct Hop(JoinHandle<()>);
-
-impl Drop for Hop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl NativeExecutor {
-    /// Starts the runners on the current runtime.
-    pub(crate) fn new(concurrency: usize, tracer: Arc<Tracer>, threads: Threads) -> Self {
+    /// Starts the runners, as soon as there are threads for them.
+    pub(crate) fn new(concurrency: usize, tracer: &Arc<Tracer>, threads: Threads) -> Self {
         let shared = Arc::new(Common {
             queue: Queue::new(),
             load: Load::default(),
-            tracer,
-            threads,
             concurrency: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             runners: Mutex::default(),
         });
         let (cancel_late, _) = watch::channel(());
-        let executor = NativeExecutor { shared, cancel_late };
+        let executor = NativeExecutor { shared, tracer: tracer.clone(), cancel_late, threads };
         executor.resize(concurrency);
         executor
     }
@@ -99,11 +87,12 @@ impl Executor for NativeExecutor {
         let concurrency = concurrency.max(1);
         let mut runners = self.shared.runners();
         self.shared.concurrency.store(concurrency, Ordering::Release);
+        let Some(threads) = self.threads.started() else { return };
         runners.retain(|runner| !runner.is_finished());
         while self.shared.running.load(Ordering::Acquire) < concurrency {
             self.shared.running.fetch_add(1, Ordering::AcqRel);
-            let run = run(self.shared.clone(), self.cancel_late.subscribe());
-            runners.push(self.shared.threads.worker().spawn(run));
+            let cancelled = self.cancel_late.subscribe();
+            runners.push(threads.spawn(run(self.shared.clone(), self.tracer.clone(), cancelled)));
         }
         drop(runners);
         self.shared.queue.rouse();
@@ -113,7 +102,10 @@ impl Executor for NativeExecutor {
         self.shared.load.count.fetch_add(1, Ordering::AcqRel);
         if self.shared.queue.push(request).is_err() {
             // The runners were cancelled; the dropped request has given its delivery back.
-            drop(Loaded(self.shared.clone()));
+            drop(Loaded(&self.shared.load));
+        }
+        if self.threads.start() {
+            self.resize(self.concurrency());
         }
     }
 
@@ -127,7 +119,7 @@ impl Executor for NativeExecutor {
 
     fn discard_waiting(&self) {
         while let Some(request) = self.shared.queue.try_pop() {
-            let _counted = Loaded(self.shared.clone());
+            let _counted = Loaded(&self.shared.load);
             drop(request);
         }
     }
@@ -162,8 +154,6 @@ impl Executor for NativeExecutor {
             let _ = runner.await;
         }
         self.discard_waiting();
-        // What ran on another thread is told to end, and may not have yet.
-        self.idle().await;
     }
 
     /// Native tasks have no processes to restart and no modules to load again.
@@ -201,48 +191,40 @@ impl Common {
     }
 }
 
-async fn run(shared: Arc<Common>, mut cancelled: watch::Receiver<()>) {
-    let queue = &shared.queue;
+async fn run(shared: Arc<Common>, tracer: Arc<Tracer>, mut cancelled: watch::Receiver<()>) {
+    let Common { queue, load, .. } = &*shared;
     while let Some(request) = queue.pop(|| shared.is_surplus()).await {
-        let loaded = Loaded(shared.clone());
+        let _counted = Loaded(load);
         if request.is_void() {
             // Received over a connection that is lost: it is delivered again.
             continue;
         }
-        let is_short = request.facts.task.task.pace.is_short();
-        if !is_short {
+        let facts = request.facts.clone();
+        let pace = &facts.task.task.pace;
+        if !pace.is_short() {
             queue.wake();
         }
-        match shared.threads.apart().filter(|_| !is_short) {
-            None => one(loaded, request, &mut cancelled).await,
-            Some(threads) => {
-                let mut cancelled = cancelled.clone();
-                let one = async move { one(loaded, request, &mut cancelled).await };
-                // It catches panics, and is aborted by nobody else.
-                let _ = (&mut Hop(threads.spawn(one)).0).await;
-            }
+        let begun = Instant::now();
+        let running = trace(&shared, &tracer, request, &mut cancelled);
+        if !running.await {
+            tracer.cancelled(&facts).await;
         }
+        pace.note(begun.elapsed());
         // A queue that is never empty must not keep the thread from its other tasks.
         tokio::task::consume_budget().await;
     }
 }
 
-/// Runs a request and notes how long that took.
-async fn one(loaded: Loaded, request: Box<Request>, cancelled: &mut watch::Receiver<()>) {
-    let shared = &*loaded.0;
-    let facts = request.facts.clone();
-    let begun = Instant::now();
-    if !trace(shared, request, cancelled).await {
-        shared.tracer.cancelled(&facts).await;
-    }
-    facts.task.task.pace.note(begun.elapsed());
-}
-
 /// Runs a request to its end, or until it is cancelled, which is false.
-async fn trace(shared: &Common, request: Box<Request>, cancelled: &mut watch::Receiver<()>) -> bool {
+async fn trace(
+    shared: &Common,
+    tracer: &Tracer,
+    request: Box<Request>,
+    cancelled: &mut watch::Receiver<()>,
+) -> bool {
     let acks_late = request.facts.policy.acks_late;
     // A panic of ours must not end the runner. The dropped request gives its delivery back.
-    let mut traced = pin!(AssertUnwindSafe(shared.tracer.run(request)).catch_unwind().map(|caught| {
+    let mut traced = pin!(AssertUnwindSafe(tracer.run(request)).catch_unwind().map(|caught| {
         if caught.is_err() {
             tracing::error!("a runner panicked");
         }

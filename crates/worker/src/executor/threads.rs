@@ -24,15 +24,28 @@ impl Threads {
         Threads { worker: Handle::current(), apart }
     }
 
-    /// The worker's own.
-    pub(crate) fn worker(&self) -> &Handle {
-        &self.worker
+    /// What is there already.
+    pub(crate) fn started(&self) -> Option<&Handle> {
+        match &self.apart {
+            None => Some(&self.worker),
+            Some(apart) => apart.runtime.get().map(|runtime| self.or_worker(runtime.as_ref())),
+        }
     }
 
-    /// Those apart, if there are to be any, made with the first use.
-    pub(crate) fn apart(&self) -> Option<&Handle> {
-        let apart = self.apart.as_ref()?;
-        apart.runtime.get_or_init(|| apart.start()).as_ref().map(Runtime::handle)
+    /// Makes them, unless they are there; whether that was now.
+    pub(crate) fn start(&self) -> bool {
+        let mut is_new = false;
+        if let Some(apart) = &self.apart {
+            apart.runtime.get_or_init(|| {
+                is_new = true;
+                apart.start()
+            });
+        }
+        is_new
+    }
+
+    fn or_worker<'a>(&'a self, runtime: Option<&'a Runtime>) -> &'a Handle {
+        runtime.map_or(&self.worker, Runtime::handle)
     }
 }
 

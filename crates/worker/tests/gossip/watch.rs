@@ -183,6 +183,23 @@ async fn a_worker_that_may_not_use_the_exchange_gossips_as_celerys_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_may_not_hear_the_others_works_without_gossip() {
+    let log = Log::record();
+    let party = Party::new();
+    let mut a = party.join("a@test").await;
+    a.sees(1).await;
+    let shim = Shim::sound(party.transport.clone());
+    shim.refuse(Refused::Hear);
+    let b = party.join_by("b@test", shim, |settings| settings.gossip_mode = GossipMode::Classic).await;
+    assert_eq!(a.told().await, ["joined b@test"]);
+    assert_eq!(b.consumer.cluster().members(), []);
+    assert_eq!(log.count("WARN gossip: the events of the others may not be read: no gossip"), 1, "{log}");
+    b.leave().await;
+    assert_eq!(a.told().await, ["left b@test"]);
+    a.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_right_that_is_taken_away_ends_in_classic_gossip() {
     let log = Log::record();
     let party = Party::new();
