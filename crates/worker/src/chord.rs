@@ -192,10 +192,11 @@ async fn fail(tracer: &Tracer, launch: &Launch<'_>, part: &Part, why: Why) -> Ve
         if let Err(error) = stored {
             tracing::error!("Cannot store the result of {}[{id}]: {error}", body.task);
         }
-        // Of a chain its last counts.
+        // Of a chain its last counts, unless the chain itself is told its place.
         let last = if body.subtask_type.as_deref() == Some("chain") { tasks.last() } else { None };
         if is_task {
-            let counts = Part::of(last.unwrap_or(one), part.redelivered, part.settled);
+            let counted = [last, Some(one)].into_iter().flatten();
+            let counts = counted.filter_map(|one| Part::of(one, part.redelivered, part.settled)).next();
             failed.extend(counts.map(|counts| (counts, meta)));
         }
     }

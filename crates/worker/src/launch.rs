@@ -167,6 +167,8 @@ impl Launch<'_> {
                 body.options.insert(key, value);
             }
         }
+        // Should it never be called, that is told of its id.
+        fill(&mut body.options, "task_id", new_id());
         if members.is_empty() {
             let none = [Value::List(Vec::new())];
             return self.any(body, &none, ids, depth + 1).await;

@@ -138,7 +138,7 @@ async fn a_group_that_is_never_called_has_failed() {
 async fn a_body_that_is_never_called_is_a_part_that_failed() {
     let rig = Rig::new().with(echo()).with(fails());
     let worker = rig.start();
-    for kind in ["task", "chain", "group"] {
+    for kind in ["task", "chain", "chain that is told its place", "group"] {
         let (inner, outer) = (format!("inner-{kind}"), format!("outer-{kind}"));
         let mut member = signature(&inner);
         member.options.insert("group_id", "h");
@@ -147,6 +147,9 @@ async fn a_body_that_is_never_called_is_a_part_that_failed() {
         let body = match kind {
             "task" => member,
             "chain" => compound(kind, vec![signature("first"), member], options),
+            "chain that is told its place" => {
+                compound("chain", vec![signature("first"), signature("last")], member.options)
+            }
             _ => compound(kind, vec![member], Map::new()),
         };
         rig.store.set_chord_size("g", 1).await.unwrap();
