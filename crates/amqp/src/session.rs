@@ -92,6 +92,9 @@ impl Inner {
             Prefetch::Session(count) => (count, true),
             // RabbitMQ's meaning of `global = false`: for each consumer that follows.
             Prefetch::Queue(count) => (count, false),
+            Prefetch::Nothing => {
+                return Err(Error::Unsupported { transport: "amqp", what: "a prefetch count of nothing" });
+            }
         };
         let slot = self.channel.lock().await;
         let channel = open(&slot)?;
@@ -159,7 +162,7 @@ impl Inner {
         match *current {
             Prefetch::Session(_) => self.qos(Prefetch::Unlimited).await?,
             Prefetch::Queue(_) => self.qos(Prefetch::Queue(0)).await?,
-            Prefetch::Unlimited => {}
+            Prefetch::Unlimited | Prefetch::Nothing => {}
         }
         self.qos(prefetch).await?;
         *current = prefetch;

@@ -45,7 +45,7 @@ pub struct Capabilities {
     /// A fanout exchange fills the queues that are bound to it, whatever the keys. Without, it reaches only those who
     /// consume at that moment, and binding keys are patterns as a topic exchange's: Celery's events go by such ones then.
     pub fanout_queues: bool,
-    /// [`Settlement::Keep`] is known.
+    /// [`Settlement::Keep`] and [`Prefetch::Nothing`] are known.
     pub kept_places: bool,
 }
 
@@ -204,6 +204,9 @@ pub enum Prefetch {
     Session(u16),
     /// That many for each queue (the only kind that quorum queues know); 0 is no limit.
     Queue(u16),
+    /// None for the time being, but what is consumed without acknowledgements. Only where
+    /// [`kept_places`](Capabilities::kept_places) says so, else [`Error::Unsupported`].
+    Nothing,
 }
 
 /// How a session consumes a queue.

@@ -104,6 +104,7 @@ impl Session {
         match self.prefetch {
             _ if source.no_ack => usize::MAX,
             Prefetch::Unlimited | Prefetch::Session(0) | Prefetch::Queue(0) => usize::MAX,
+            Prefetch::Nothing => 0,
             Prefetch::Session(limit) => usize::from(limit).saturating_sub(self.held.len()),
             Prefetch::Queue(limit) => {
                 let held = self.held_by_queue.get(&source.queue_id).copied().unwrap_or(0);

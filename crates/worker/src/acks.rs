@@ -97,8 +97,9 @@ pub(crate) struct Acks {
     end: Notify,
     /// So many settlements go out at once; fewer wait for others.
     batch: AtomicUsize,
-    /// What is acknowledged keeps its place of the prefetch count until its ticket is gone.
-    keeps_places: bool,
+    /// What is acknowledged keeps its place of the prefetch count until its ticket is gone. Who is told of places that
+    /// become free though the session is gone.
+    places: Option<Arc<Notify>>,
     /// The session is gone: every delivery comes again, whatever we say.
     void: AtomicBool,
 }
@@ -106,23 +107,23 @@ pub(crate) struct Acks {
 impl Acks {
     /// For a session with this many unsettled deliveries at most (0: any number).
     pub(crate) fn new(prefetch: usize) -> Arc<Self> {
-        Self::with(batch(prefetch), false)
+        Self::with(batch(prefetch), None)
     }
 
     /// For a session in which whoever runs keeps its place. Settlements wait for no others, since a free place waits for
-    /// them.
-    pub(crate) fn keeping_places() -> Arc<Self> {
-        Self::with(1, true)
+    /// them. Somebody is told of each place that becomes free after the session's end.
+    pub(crate) fn keeping_places(freed: Arc<Notify>) -> Arc<Self> {
+        Self::with(1, Some(freed))
     }
 
-    fn with(batch: usize, keeps_places: bool) -> Arc<Self> {
+    fn with(batch: usize, places: Option<Arc<Notify>>) -> Arc<Self> {
         Arc::new(Acks {
             ledger: Mutex::new(Ledger::new()),
             flush: Notify::new(),
             soon: Notify::new(),
             end: Notify::new(),
             batch: AtomicUsize::new(batch),
-            keeps_places,
+            places,
             void: AtomicBool::new(false),
         })
     }
@@ -142,9 +143,14 @@ impl Acks {
         self.void.store(true, Ordering::Relaxed);
     }
 
+    /// Whether what runs keeps its place.
+    pub(crate) fn keeps_places(&self) -> bool {
+        self.places.is_some()
+    }
+
     /// The session may have this many unsettled deliveries now (0: any number).
     pub(crate) fn resize(&self, prefetch: usize) {
-        if !self.keeps_places {
+        if !self.keeps_places() {
             self.batch.store(batch(prefetch), Ordering::Relaxed);
         }
     }
@@ -227,7 +233,7 @@ impl Ticket {
 
     /// Done.
     pub(crate) fn ack(&mut self) {
-        let Some(acks) = self.acks.as_ref().filter(|acks| acks.keeps_places) else {
+        let Some(acks) = self.acks.as_ref().filter(|acks| acks.keeps_places()) else {
             return self.settle(|ledger, tag| ledger.ack(tag));
         };
         if !std::mem::replace(&mut self.is_done, true) {
@@ -254,6 +260,9 @@ impl Ticket {
     fn settle(&mut self, how: impl FnOnce(&mut Ledger, u64)) {
         if let Some(acks) = self.acks.take() {
             acks.with_ledger(|ledger| how(ledger, self.tag));
+            if let Some(freed) = acks.places.as_ref().filter(|_| acks.void.load(Ordering::Relaxed)) {
+                freed.notify_one();
+            }
         }
     }
 }

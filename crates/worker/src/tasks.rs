@@ -2,6 +2,7 @@
 
 mod consume;
 mod receive;
+mod strays;
 mod unfit;
 mod window;
 
@@ -17,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use self::consume::{consume, forget, have_own_counts, is_configured, needs_own_count};
+use self::strays::Strays;
 pub(crate) use self::unfit::tell_unregistered;
 use self::window::Window;
 use crate::acks::Acks;
@@ -46,6 +48,7 @@ pub(crate) struct TasksStep {
     open: Option<Open>,
     /// Outlives the connection: a reconnect gives no task an early turn.
     limited: Arc<Mutex<Limits<Box<Request>>>>,
+    strays: Arc<Strays>,
 }
 
 struct Open {
@@ -76,13 +79,16 @@ impl Step for TasksStep {
         if consumer.settings.disable_prefetch && !nothing_ahead {
             let name = consumer.transport.name();
             tracing::warn!(
-                "worker_disable_prefetch is for Redis brokers only, not for {name}: it is ignored"
+                "worker_disable_prefetch is only supported for Redis brokers, not for {name}: it is ignored"
             );
         }
         let each_queue = !nothing_ahead && have_own_counts(&queues);
-        let window = Window { base: consumer.window(), each_queue };
+        let window = Window { base: consumer.window(), each_queue, taken: self.strays.count() };
         let (session, inbox) = connection.open_session(window.with(0)).await?;
-        let acks = if nothing_ahead { Acks::keeping_places() } else { Acks::new(window.base.into()) };
+        let acks = match nothing_ahead {
+            true => Acks::keeping_places(self.strays.freed.clone()),
+            false => Acks::new(window.base.into()),
+        };
         for queue in &queues {
             match consume(&*connection, &*session, queue).await {
                 Err(error) if !error.is_recoverable() && !is_configured(consumer, queue) => {
@@ -102,6 +108,7 @@ impl Step for TasksStep {
             losses: consumer.losses(),
             waiting: Schedule::new(),
             limited: self.limited.clone(),
+            strays: self.strays.clone(),
             announced: window.with(0),
             aside: JoinSet::new(),
             starved: false,
@@ -136,6 +143,7 @@ impl Step for TasksStep {
                 open.flusher.abort();
             }
             open.acks.void();
+            self.strays.add(open.acks);
             lock(&self.limited).clear();
             open.session.close().await;
         }
@@ -165,6 +173,7 @@ struct Intake {
     losses: Losses,
     waiting: Schedule<Box<Request>>,
     limited: Arc<Mutex<Limits<Box<Request>>>>,
+    strays: Arc<Strays>,
     /// The prefetch count that the session has.
     announced: Prefetch,
     /// What needs no runner: letting go of what was revoked or is not known here.
@@ -192,6 +201,7 @@ impl Intake {
                 }
                 Some(change) = changes.recv() => self.change(change).await,
                 () = self.next_due() => Ok(()),
+                () = self.strays.freed.notified() => Ok(()),
                 () = tokio::time::sleep(WAKE), if more => Ok(()),
                 () = tokio::time::sleep_until(idle_since + WATCHDOG) => {
                     idle_since = Instant::now();
@@ -261,6 +271,7 @@ impl Intake {
         }
         self.take_turns();
         self.window.base = self.consumer.window();
+        self.window.taken = self.strays.count();
         let mut room = self.waiting.len();
         if self.window.each_queue && room > 0 && !lock(&self.consumer.queues).iter().any(needs_own_count) {
             self.window.each_queue = false;
@@ -376,7 +387,7 @@ impl Intake {
     /// A consumer that gets nothing while its queue has messages is at fault (Celery's workers are known for it
     /// after a reconnect): seen twice in a row, everything is built anew.
     async fn look_for_starvation(&mut self) -> Result<(), Error> {
-        if self.acks.held() > 0 {
+        if self.acks.held() > 0 || self.window.taken > 0 {
             return Ok(());
         }
         let mut ready = 0;

@@ -28,6 +28,9 @@ struct Faults {
     refuses: Mutex<Option<Refused>>,
     dead: AtomicBool,
     connections: Mutex<Vec<Arc<dyn Connection>>>,
+    keeps_no_places: bool,
+    is_full: bool,
+    seen: Mutex<Vec<String>>,
 }
 
 /// What nobody may do.
@@ -64,6 +67,21 @@ impl Shim {
     /// Takes half a second to declare a queue, as one on which many start.
     pub fn busy(inner: MemoryTransport) -> Self {
         Shim { inner, faults: Arc::new(Faults { is_busy: true, ..Faults::default() }) }
+    }
+
+    /// Accepts no message, as a Redis that is full.
+    pub fn full(inner: MemoryTransport) -> Self {
+        Shim { inner, faults: Arc::new(Faults { is_full: true, ..Faults::default() }) }
+    }
+
+    /// Knows no kept places, as most brokers.
+    pub fn plain(inner: MemoryTransport) -> Self {
+        Shim { inner, faults: Arc::new(Faults { keeps_no_places: true, ..Faults::default() }) }
+    }
+
+    /// What was asked of it, each thing once, in the order of the first time.
+    pub fn seen(&self) -> Vec<String> {
+        self.faults.seen.lock().unwrap().clone()
     }
 
     pub fn stall(&self) {
@@ -111,6 +129,13 @@ impl std::fmt::Debug for Shim {
 }
 
 impl Faults {
+    fn see(&self, what: String) {
+        let mut seen = self.seen.lock().unwrap();
+        if !seen.contains(&what) {
+            seen.push(what);
+        }
+    }
+
     fn check(&self, what: Refused, name: &str) -> Result<(), Error> {
         let concerned = if what == Refused::Hear { "celeryev." } else { "celeriac.cluster." };
         if name.starts_with(concerned) && *self.refuses.lock().unwrap() == Some(what) {
@@ -131,7 +156,8 @@ impl Transport for Shim {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        let inner = self.inner.capabilities();
+        Capabilities { kept_places: inner.kept_places && !self.faults.keeps_no_places, ..inner }
     }
 
     async fn connect(&self) -> Result<Arc<dyn Connection>, Error> {
@@ -139,6 +165,7 @@ impl Transport for Shim {
             return Err(Error::Connect { broker: "shim".to_owned(), reason: "dead".to_owned() });
         }
         let inner = self.inner.connect().await?;
+        self.faults.see("connect".to_owned());
         self.faults.connections.lock().unwrap().push(inner.clone());
         Ok(Arc::new(ShimConnection { inner, faults: self.faults.clone() }))
     }
@@ -168,9 +195,13 @@ impl Connection for ShimConnection {
         if self.faults.stalls.load(Ordering::Relaxed) {
             return std::future::pending().await;
         }
+        if self.faults.is_full {
+            return Err(Error::NotAccepted("full".to_owned()));
+        }
         self.faults.check(Refused::Publish, &address.exchange)?;
         let mut holds = self.faults.holds.subscribe();
         let _ = holds.wait_for(|holds| !holds).await;
+        self.faults.see(format!("publish {} {}", address.exchange, address.routing_key));
         self.inner.publish(address, message).await
     }
 
@@ -215,6 +246,7 @@ impl Session for ShimSession {
         if self.faults.forgets.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
+        self.faults.see(format!("consume {}", subscription.queue));
         self.inner.subscribe(subscription).await
     }
 

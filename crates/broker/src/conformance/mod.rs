@@ -53,7 +53,7 @@ macro_rules! conformance_suite {
             load: concurrent_publishers_lose_nothing, ten_thousand_arrive_once, order_is_kept, ping_pong,
                 hasty_sessions_lose_nothing;
             prefetch: of_a_session, of_a_queue, unlimited, changed_later, of_a_queue_then_of_the_session,
-                kept_places;
+                kept_places, nothing;
             routing: by_the_default_exchange, direct, topic, fanout, once_a_queue, mandatory, mailboxes;
             settling: acks_are_final, ack_through_several_queues, requeued_comes_again, rejected_is_gone,
                 rejected_goes_to_the_dead_letter_exchange, nonsense_is_harmless, purge_counts, priorities;

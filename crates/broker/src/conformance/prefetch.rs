@@ -2,7 +2,7 @@
 
 use super::Fixture;
 use super::support::*;
-use crate::{Prefetch, Settlement};
+use crate::{Error, Prefetch, Settlement, Subscription};
 
 /// Over all queues of a session.
 pub async fn of_a_session(fixture: &impl Fixture) {
@@ -86,6 +86,32 @@ pub async fn kept_places(fixture: &impl Fixture) {
     let mut rest = Consumer::new(&connection, Prefetch::Unlimited, &[&queue]).await;
     assert_eq!(rest.bodies(1).await, ["2"]);
     rest.assert_idle();
+}
+
+/// For a while nothing, however much is held; what needs no acknowledgement comes.
+pub async fn nothing(fixture: &impl Fixture) {
+    let connection = connect(fixture).await;
+    if !fixture.transport().capabilities().kept_places {
+        let refused = connection.open_session(Prefetch::Nothing).await;
+        return assert!(matches!(refused, Err(Error::Unsupported { .. })));
+    }
+    let [queue, free] = queues(fixture, &connection, ["q", "free"]).await;
+    for number in 0..3 {
+        send(&connection, &queue, number).await;
+    }
+    let mut consumer = Consumer::new(&connection, Prefetch::Nothing, &[&queue]).await;
+    consumer.session.subscribe(&Subscription { no_ack: true, ..Subscription::new(&free) }).await.unwrap();
+    send(&connection, &free, "free").await;
+    assert_eq!(consumer.bodies(1).await, ["free"]);
+    consumer.assert_idle();
+    consumer.session.set_prefetch(Prefetch::Session(1)).await.unwrap();
+    assert_eq!(consumer.bodies(1).await, ["0"]);
+    consumer.session.set_prefetch(Prefetch::Nothing).await.unwrap();
+    consumer.settle(&[Settlement::Ack(2)]).await;
+    // Somebody else gets what is there.
+    let mut other = Consumer::new(&connection, Prefetch::Unlimited, &[&queue]).await;
+    assert_eq!(other.bodies(2).await, ["1", "2"]);
+    consumer.assert_idle();
 }
 
 /// More, then less.

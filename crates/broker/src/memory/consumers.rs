@@ -55,6 +55,7 @@ impl SessionState {
     fn has_room(&self, queue: &str) -> bool {
         match self.prefetch {
             Prefetch::Unlimited | Prefetch::Session(0) | Prefetch::Queue(0) => true,
+            Prefetch::Nothing => false,
             Prefetch::Session(limit) => self.held.len() < usize::from(limit),
             Prefetch::Queue(limit) => self.held_by_queue.get(queue).is_none_or(|held| *held < limit.into()),
         }

@@ -73,6 +73,7 @@ impl State {
         match self.prefetch {
             _ if source.no_ack => usize::MAX,
             Prefetch::Unlimited | Prefetch::Session(0) | Prefetch::Queue(0) => usize::MAX,
+            Prefetch::Nothing => 0,
             Prefetch::Session(limit) => usize::from(limit).saturating_sub(self.held.len()),
             Prefetch::Queue(limit) => {
                 let held = self.held_by_queue.get(&source.queue).copied().unwrap_or(0);
@@ -84,6 +85,7 @@ impl State {
     /// How many leases fit in all.
     pub fn total_room(&self) -> usize {
         match self.prefetch {
+            Prefetch::Nothing => 0,
             Prefetch::Session(limit) if limit > 0 => {
                 usize::from(limit).saturating_sub(self.held.len()).min(MOST)
             }

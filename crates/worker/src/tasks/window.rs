@@ -6,16 +6,20 @@ pub(super) struct Window {
     pub(super) base: u16,
     /// Each queue has a count of its own.
     pub(super) each_queue: bool,
+    /// So many of them are taken by what came over earlier connections and still runs.
+    pub(super) taken: usize,
 }
 
 impl Window {
     /// With so many tasks that wait for their time, which must not keep the others out.
     pub(super) fn with(self, waiting: usize) -> Prefetch {
         let count = usize::from(self.base).saturating_add(waiting).min(usize::from(u16::MAX)) as u16;
-        match (self.base, self.each_queue) {
-            (0, _) => Prefetch::Unlimited,
-            (_, true) => Prefetch::Queue(count),
-            (_, false) => Prefetch::Session(count),
+        let free = usize::from(count).saturating_sub(self.taken) as u16;
+        match (self.base, self.each_queue, free) {
+            (0, ..) => Prefetch::Unlimited,
+            (_, _, 0) => Prefetch::Nothing,
+            (_, true, free) => Prefetch::Queue(free),
+            (_, false, free) => Prefetch::Session(free),
         }
     }
 }
