@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_redis_client::{Target, is_lost, is_misplaced};
+use celeriac_redis_client::{Target, code, is_lost, is_misplaced};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisError, RedisResult, RetryMethod};
 use tokio::sync::Mutex;
@@ -141,13 +141,13 @@ impl Link {
 
 /// Another server may have the keys: it is sought again. One that loads its data will have them.
 fn is_elsewhere(error: &RedisError) -> bool {
-    is_misplaced(error) && error.code() != Some("LOADING")
+    is_misplaced(error) && code(error) != Some("LOADING")
 }
 
 /// Loading its data, failing over, running a script, full.
 fn is_busy(error: &RedisError) -> bool {
     matches!(error.retry_method(), RetryMethod::WaitAndRetry)
-        || matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY"))
+        || matches!(code(error), Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY"))
 }
 
 /// A password or a certificate that is refused stays refused; a server that is away or busy may come back.
@@ -157,4 +157,32 @@ pub(super) fn may_recover(error: &RedisError) -> bool {
     let is_refused = error.kind() == ErrorKind::AuthenticationFailed
         || io_error.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
     is_busy(error) || is_misplaced(error) || is_lost(error) && !is_refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_tried_again_from_within_a_script_too() {
+        let answer = |text: &str| {
+            let value = redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap();
+            value.extract_error().unwrap_err()
+        };
+        // As Redis says it before 7, and since.
+        let old = "ERR Error running script (call to f_4521de5f): @user_script:9: @user_script: 9: -";
+        for before in ["", old] {
+            for (passes, text) in [
+                (true, "OOM command not allowed when used memory > 'maxmemory'."),
+                (true, "MISCONF Redis is configured to save RDB snapshots"),
+                (true, "NOREPLICAS Not enough good replicas to write."),
+                (false, "WRONGTYPE Operation against a key"),
+            ] {
+                let error = answer(&format!("{before}{text}"));
+                assert_eq!((is_busy(&error), may_recover(&error)), (passes, passes), "{error}");
+            }
+            let loading = answer(&format!("{before}LOADING Redis is loading the dataset in memory"));
+            assert!(!is_elsewhere(&loading) && may_recover(&loading), "{loading}");
+        }
+    }
 }
