@@ -169,12 +169,12 @@ impl Launch<'_> {
         }
         // Should it never be called, that is told of its id.
         fill(&mut body.options, "task_id", new_id());
-        if members.is_empty() {
+        let size = members.iter().map(|member| size(member, depth)).sum::<Result<_, _>>()?;
+        if size == 0 {
             let none = [Value::List(Vec::new())];
             return self.any(body, &none, ids, depth + 1).await;
         }
         let (id, body) = (id.unwrap_or_else(new_id), body.into_value());
-        let size = members.iter().map(|member| size(member, depth)).sum::<Result<_, _>>()?;
         patiently(|| async { Ok(self.store.set_chord_size(&id, size).await?) }).await?;
         let place = |options: &mut Map, index: i64| {
             fill(options, "group_id", id.as_str());
@@ -209,10 +209,11 @@ fn size(member: &Signature, depth: usize) -> Result<usize, SendError> {
     let inner = |key: &str| member.kwargs.get(key).cloned().map(Signature::from_value);
     match member.subtask_type.as_deref() {
         Some("chord") => inner("body").and_then(Result::ok).map_or(Ok(1), |body| size(&body, depth + 1)),
-        Some("chain") => match signatures(member.kwargs.get("tasks").cloned()).last() {
-            Some(last) => size(last, depth + 1),
-            None => Ok(0),
-        },
+        Some("chain") => {
+            let tasks = splice(member.kwargs.get("tasks").cloned(), "chain", depth)?;
+            tasks.last().map_or(Ok(0), |last| size(last, depth + 1))
+        }
+        _ if is_empty_group(member) => Ok(0),
         // Celery would nest its results in those of the header.
         Some("group") => Err(SendError::Encode(
             "native tasks cannot start a chord with a group behind another task".into(),
@@ -221,7 +222,8 @@ fn size(member: &Signature, depth: usize) -> Result<usize, SendError> {
     }
 }
 
-/// The tasks of a group or chain; those of one of the same kind in it take its place.
+/// The tasks of a group or chain; those of one of the same kind in it take its place. A chain goes on past an empty group,
+/// as since Celery 5.7: before, a chord that counted on its last waited for ever.
 fn splice(tasks: Option<Value>, kind: &str, depth: usize) -> Result<Vec<Signature>, SendError> {
     if depth > MAX_DEPTH {
         return Err(too_deep());
@@ -234,11 +236,17 @@ fn splice(tasks: Option<Value>, kind: &str, depth: usize) -> Result<Vec<Signatur
             let takes = if kind == "chain" { 1 } else { inner.len() };
             inner.iter_mut().take(takes).for_each(|task| prepend(task, &args));
             all.extend(inner);
-        } else {
+        } else if kind != "chain" || !is_empty_group(&task) {
             all.push(task);
         }
     }
     Ok(all)
+}
+
+fn is_empty_group(signature: &Signature) -> bool {
+    let tasks = || signature.kwargs.get("tasks");
+    signature.subtask_type.as_deref() == Some("group")
+        && tasks().and_then(Value::as_list).is_none_or(|tasks| tasks.is_empty())
 }
 
 fn too_deep() -> SendError {

@@ -26,6 +26,18 @@ fn compound(kind: &str, tasks: Vec<Signature>, options: Map) -> Signature {
     }
 }
 
+/// One that calls `echo` by an id.
+fn chord(id: &str, header: Vec<Signature>) -> Signature {
+    let header = compound("group", header, Map::new()).into_value();
+    let body = Signature::new("echo", Vec::new()).into_value();
+    Signature {
+        kwargs: [("header", header), ("body", body), ("kwargs", Map::new().into())].into_iter().collect(),
+        subtask_type: Some("chord".to_owned()),
+        options: [("task_id", id.into())].into_iter().collect(),
+        ..Signature::new("celery.chord", Vec::new())
+    }
+}
+
 fn part(task: &str, value: i64, place: i64, body: &Signature) -> Call {
     let mut call = Call::new(task, ints(&[value]));
     call.options.group_id = Some("g".to_owned());
@@ -189,24 +201,33 @@ async fn a_chain_goes_on_with_a_chord() {
     let worker = rig.start();
     let member = |own: i64| Signature::new("pair", ints(&[own]));
     let inner = compound("chain", vec![member(2), Signature::new("echo", Vec::new())], Map::new());
-    let header = compound("group", vec![member(1), inner], Map::new());
-    let chord = Signature {
-        kwargs: [
-            ("header", header.into_value()),
-            ("body", Signature::new("echo", Vec::new()).into_value()),
-            ("kwargs", Map::new().into()),
-        ]
-        .into_iter()
-        .collect(),
-        subtask_type: Some("chord".to_owned()),
-        options: [("task_id", "body".into())].into_iter().collect(),
-        ..Signature::new("celery.chord", Vec::new())
-    };
     let mut call = Call::new("echo", ints(&[7]));
-    call.embed.chain = vec![chord];
+    call.embed.chain = vec![chord("body", vec![member(1), inner])];
     rig.send("a", call).await;
     let expected = Value::List(vec![ints(&[7, 1]).into(), ints(&[7, 2]).into()]);
     assert_eq!(rig.result("body").await.result, expected);
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+/// The last of a chain that is a task counts, and is what the chord waits for.
+#[tokio::test]
+async fn what_is_empty_at_a_chain_s_end_is_passed_over() {
+    let rig = Rig::new().with(echo());
+    let worker = rig.start();
+    let empty = |kind| compound(kind, Vec::new(), Map::new());
+    let inner = |kind| compound("chain", vec![Signature::new("echo", Vec::new()), empty(kind)], Map::new());
+    let nested = compound("chain", vec![inner("chain"), empty("group")], Map::new());
+    for (id, header, expected) in [
+        ("group", vec![inner("group"), Signature::new("echo", Vec::new())], ints(&[7, 7])),
+        ("chain", vec![inner("chain"), Signature::new("echo", Vec::new())], ints(&[7, 7])),
+        ("nested", vec![nested], ints(&[7])),
+        ("nothing", vec![empty("chain"), empty("group")], Vec::new()),
+    ] {
+        let mut call = Call::new("echo", ints(&[7]));
+        call.embed.chain = vec![chord(id, header)];
+        rig.send(&format!("before {id}"), call).await;
+        assert_eq!(rig.result(id).await.result, Value::List(expected), "{id}");
+    }
     worker.end(Shutdown::Warm).await.unwrap();
 }
 
