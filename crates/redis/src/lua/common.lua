@@ -77,6 +77,14 @@ local function bind(queue, exchange, member)
     end
 end
 
+-- Takes a key away. Redis remembers who has read it until it changes, also one that is not there, and who is gone by now.
+local function forget(key)
+    if redis.call('DEL', key) == 0 then
+        redis.pcall('SET', key, '')
+        redis.call('DEL', key)
+    end
+end
+
 local function delete_queue(queue)
     for _, bound in ipairs(redis.call('SMEMBERS', BOUND .. queue)) do
         local at = bound:find(SEP, 1, true)
@@ -91,9 +99,10 @@ local function delete_queue(queue)
     redis.call('SREM', BINDING .. queue, queue .. SEP .. SEP .. queue)
     redis.call('SREM', PERMANENT .. queue, queue .. SEP .. SEP .. queue)
     for _, step in ipairs(STEPS) do
-        redis.call('DEL', list(queue, step))
+        forget(list(queue, step))
     end
-    redis.call('DEL', BOUND .. queue, CONSUMERS .. queue)
+    forget(BOUND .. queue)
+    forget(CONSUMERS .. queue)
     redis.call('HDEL', QUEUES, queue)
 end
 

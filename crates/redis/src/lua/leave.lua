@@ -24,6 +24,6 @@ for _, queue in ipairs(redis.call('SMEMBERS', OWNED .. owner)) do
         delete_queue(queue)
     end
 end
-redis.call('DEL', OWNED .. owner)
+forget(OWNED .. owner)
 redis.call('ZREM', OWNERS, owner)
 return 0
