@@ -46,7 +46,7 @@ impl Scripts {
         let always = |code| flagged(if full_memory { "#!lua flags=allow-oom\n" } else { "" }, code);
         Scripts {
             condemn: always(include_str!("lua/condemn.lua")),
-            declare: script(include_str!("lua/declare.lua")),
+            declare: always(include_str!("lua/declare.lua")),
             doctor: always(include_str!("lua/doctor.lua")),
             give_back: always(include_str!("lua/give_back.lua")),
             leave: always(include_str!("lua/leave.lua")),

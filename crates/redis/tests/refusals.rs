@@ -81,6 +81,10 @@ async fn a_full_redis_can_be_emptied() {
         matches!(&outcome, Err(error @ Error::NotAccepted(reason)) if reason.contains("OOM") && error.is_recoverable()),
         "{outcome:?}"
     );
+    // Who comes only now works it off as well.
+    let connection = connect(&server.url(0)).await;
+    declare(&connection, "q").await;
+    declare(&connection, "another").await;
     let (session, mut inbox) = consume(&connection, Prefetch::Session(3), &["q"]).await;
     for number in 0..20 {
         let delivery = next(&mut inbox).await;

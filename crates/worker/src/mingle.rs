@@ -133,7 +133,7 @@ async fn send_hello(
     let (oid, ticket) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let reply_box = settings.reply_box(&oid);
     let mut mailbox = consumer.listen(&reply_box, &reply_box.queues[0].name).await?;
-    // A broker that blocks publishers, because it is short of memory, must not keep us from its queues.
+    // A broker that blocks or refuses publishers, because it is short of memory, must not keep us from its queues.
     let published = timeout(TIMEOUT, publish_hello(consumer, &oid, &ticket, watched)).await;
     let synced = match published {
         Ok(Ok(Published::Accepted)) => {
@@ -147,11 +147,11 @@ async fn send_hello(
             return Ok(synced);
         }
         Ok(Ok(Published::Returned)) => Synced::default(),
-        Ok(Err(error)) => {
+        Ok(Err(error)) if !matches!(error, Error::NotAccepted(_)) => {
             mailbox.close().await;
             return Err(error);
         }
-        Err(_) => {
+        Ok(Err(_)) | Err(_) => {
             tracing::warn!("mingle: the broker does not take our question");
             Synced::default()
         }

@@ -131,8 +131,9 @@ impl Talk<'_> {
             Ok(Ok(Published::Accepted)) => Asked::Taken,
             Ok(Ok(Published::Returned)) => Asked::Returned,
             Ok(Err(error)) if is_refused(&error) => Asked::Failed(Found::Refused),
+            // Full, it still has what is to be worked off.
+            Ok(Err(Error::NotAccepted(_))) | Err(_) => Asked::Failed(Found::Blocked),
             Ok(Err(error)) => return Err(error),
-            Err(_) => Asked::Failed(Found::Blocked),
         })
     }
 
