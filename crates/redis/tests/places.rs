@@ -181,6 +181,8 @@ async fn a_failover_of_sentinels_loses_nothing_that_was_replicated() {
 import sys
 from kombu import Connection
 with Connection(sys.argv[1], transport_options={'master_name': sys.argv[2], 'min_other_sentinels': 2}) as c:
+    # The sentinels may not agree yet, and kombu does not ask twice.
+    c.ensure_connection(max_retries=60, interval_start=0.5, interval_step=0)
     theirs, ours = c.SimpleQueue('theirs'), c.SimpleQueue('ours')
     print(ours.get(timeout=10).payload)
     theirs.put(['from python'])

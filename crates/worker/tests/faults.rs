@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use celeriac_broker::{Error, Queue, Topology, Transport};
 use celeriac_protocol::{State, Value};
 use celeriac_results::ResultStore;
-use celeriac_worker::{Call, Shutdown, TaskOptions, WorkerError};
+use celeriac_worker::{Call, Consumer, Counters, Shutdown, Step, TaskOptions, WorkerError};
 use tokio::sync::watch;
 
 use crate::shim::Shim;
@@ -65,6 +66,65 @@ async fn after_a_loss_it_consumes_again_and_repeats_only_what_was_not_acked() {
         worker.end(Shutdown::Warm).await.unwrap();
         assert_eq!(gate.runs.load(Ordering::Relaxed), runs);
         assert_eq!(rig.len("celery").await, 0);
+    }
+}
+
+/// A step that fails the first time, when a task runs and another waits to.
+struct Falters {
+    running: Arc<AtomicU32>,
+    received: Arc<Counters>,
+    failed: bool,
+}
+
+#[async_trait]
+impl Step for Falters {
+    fn label(&self) -> &'static str {
+        "Falters"
+    }
+
+    fn requires(&self) -> &'static [&'static str] {
+        &["Tasks"]
+    }
+
+    async fn start(&mut self, _: &Arc<Consumer>) -> Result<(), Error> {
+        if std::mem::replace(&mut self.failed, true) {
+            return Ok(());
+        }
+        let are_there = || (self.running.load(Ordering::Relaxed), self.received.received.value()) == (1, 3);
+        eventually("tasks", || async { are_there().then_some(()) }).await;
+        Err(Error::Lost("as it happens".to_owned()))
+    }
+
+    async fn stop(&mut self) {}
+}
+
+/// As after a loss: what waits is not run by who has it no more, and what runs may be cancelled.
+#[tokio::test(start_paused = true)]
+async fn what_a_start_that_fails_late_has_taken_goes_back_and_runs_once() {
+    // Acknowledged, the first runs on; late, it is cancelled, and there is a place for its second run.
+    for (acks_late, received, runs_again) in [(false, 5, 0), (true, 6, 1)] {
+        let (gate, gated) = Gate::task(acks_late);
+        let mut rig = Rig::new().with(gated);
+        (rig.settings.concurrency, rig.settings.cancel_on_connection_loss) = (1, true);
+        for id in ["a", "b", "c"] {
+            rig.send(id, Call::new("gated", Vec::new())).await;
+        }
+        let mut counters = None;
+        let worker = rig.start_as(Arc::new(rig.transport.clone()), |worker| {
+            let (running, received) = (gate.runs.clone(), worker.counters());
+            counters = Some(received.clone());
+            worker.step(Falters { running, received, failed: false })
+        });
+        let counters = counters.unwrap();
+        eventually("another start", || async { (counters.received.value() == received).then_some(()) }).await;
+        gate.wait_for_runs(1 + runs_again).await;
+        gate.go.send_replace(true);
+        for id in ["a", "b", "c"] {
+            assert_eq!(rig.result(id).await.state, State::Success);
+        }
+        worker.end(Shutdown::Warm).await.unwrap();
+        let runs = gate.runs.load(Ordering::Relaxed);
+        assert_eq!((runs, rig.len("celery").await), (3 + runs_again, 0));
     }
 }
 

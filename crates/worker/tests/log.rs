@@ -1,12 +1,12 @@
 //! What the worker logs, where nothing else shows what it does.
 
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 /// The lines that are logged on this thread while it lives.
 pub struct Log {
@@ -16,6 +16,9 @@ pub struct Log {
 
 impl Log {
     pub fn record() -> Self {
+        // While there is one subscriber alone, what another thread logs first counts as of no interest to anybody.
+        static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
+        OTHERS.get_or_init(|| [(); 2].map(|()| Dispatch::new(Recorder(Arc::default()))));
         let lines = Arc::<Mutex<Vec<String>>>::default();
         Log { _guard: tracing::subscriber::set_default(Recorder(lines.clone())), lines }
     }

@@ -6,14 +6,14 @@ use celeriac_broker::{Address, Connection, Event, Inbox, Prefetch, Session, Sett
 use celeriac_protocol::codec::Accept;
 use celeriac_protocol::control::Request;
 use celeriac_protocol::{Map, Message, Properties, State, Value};
-use celeriac_worker::{Call, Pidbox, Shutdown};
+use celeriac_worker::{Call, GossipMode, Pidbox, Shutdown};
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::control::client::{Client, from_json, rig};
 use crate::log::Log;
 use crate::shim::Shim;
 use crate::steps::ready;
-use crate::support::{DEADLINE, Rig, Running, ints};
+use crate::support::{DEADLINE, Rig, Running, eventually, ints};
 
 /// How long a worker waits for its neighbours.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -137,6 +137,41 @@ async fn a_neighbour_that_does_not_answer_costs_a_second() {
     let waited = began.elapsed();
     assert!(waited >= PATIENCE && waited < 2 * PATIENCE, "{waited:?}");
     assert_eq!(log.count("mingle: all alone"), 1, "{log}");
+    worker.end(Shutdown::Warm).await.unwrap();
+}
+
+/// Who starts connects, asks the others, opens its mailbox, takes tasks, listens to events, and says that it is there.
+#[tokio::test(start_paused = true)]
+async fn others_see_the_steps_in_their_order() {
+    let mut rig = mingling();
+    (rig.settings.gossip, rig.settings.gossip_mode, rig.settings.heartbeat) =
+        (true, GossipMode::Classic, true);
+    let shim = Arc::new(Shim::sound(rig.transport.clone()));
+    let rig = rig.sending_by(shim.clone());
+    let mut neighbour = Neighbour::open(&rig, "w2@test").await;
+    rig.producer.send("a".to_owned(), Call::new("echo", ints(&[1]))).await.unwrap();
+    let worker = rig.start_on(shim.clone());
+    let hello = neighbour.hello().await;
+    tokio::time::sleep(PATIENCE / 2).await;
+    assert_eq!((rig.len("celery").await, worker.counters.received.value()), (1, 0));
+    neighbour.answer(&hello, r#"{"clock": 1, "revoked": {}}"#).await;
+    rig.result("a").await;
+    let online = "publish celeryev worker.online";
+    let is_told = || async { shim.seen().iter().any(|what| what == online).then_some(()) };
+    eventually("that it is there", is_told).await;
+    let seen = shim.seen();
+    let order = [
+        "publish celery.pidbox ",
+        "consume celery@localhost.celery.pidbox",
+        "consume celery",
+        "consume celeryev.",
+        online,
+    ];
+    let place = |what: &str| {
+        seen.iter().position(|line| line == what || what.ends_with('.') && line.starts_with(what))
+    };
+    let places = order.map(|what| place(what).unwrap_or_else(|| panic!("no {what} in {seen:#?}")));
+    assert!(places.is_sorted(), "{seen:#?}");
     worker.end(Shutdown::Warm).await.unwrap();
 }
 
