@@ -1,7 +1,9 @@
-//! What the fuzz targets do with their input. The protocol crate's tests feed the same functions on a stable compiler.
+//! What the fuzz targets do with their input; each returns whether it understood it. The protocol crate's tests feed the
+//! same functions on a stable compiler.
 
 use celeriac_protocol::codec::{self, Accept, Compression, PICKLE, Serializer};
 use celeriac_protocol::control::Request;
+use celeriac_protocol::result::TaskMeta;
 use celeriac_protocol::{EncodedBody, Event, Map, Message, Properties, TaskMessage, Value, repr};
 
 const CONTENT_TYPES: [&str; 8] = [
@@ -27,8 +29,8 @@ const COMPRESSIONS: [Option<Compression>; 8] = [
 
 /// A message: a byte for the content type and the compression, the headers' length in two bytes, the headers in
 /// JSON, the body.
-pub fn decode_message(data: &[u8]) {
-    let [kind, high, low, rest @ ..] = data else { return };
+pub fn decode_message(data: &[u8]) -> bool {
+    let [kind, high, low, rest @ ..] = data else { return false };
     let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
     let (headers, body) = rest.split_at(length);
     let accept = accept();
@@ -49,46 +51,61 @@ pub fn decode_message(data: &[u8]) {
         ..Properties::default()
     };
     let message = Message { headers, properties, body: body.to_vec().into() };
-    let Ok(task) = TaskMessage::decode(message, &accept) else { return };
+    let Ok(task) = TaskMessage::decode(message, &accept) else { return false };
     if let Ok(body) = task.body.decode(&accept) {
         let _ = (repr::args(&body.args), repr::kwargs(&body.kwargs));
         let _ = body.encode(Serializer::Json, None);
     }
     let again = TaskMessage::decode(task.clone().into_message(), &accept);
     assert_eq!(again.map(|again| again.headers.id), Ok(task.headers.id), "our own message is not understood");
+    true
 }
 
 /// JSON of any kind.
-pub fn json(data: &[u8]) {
-    decode(data, Serializer::Json);
+pub fn json(data: &[u8]) -> bool {
+    decode(data, Serializer::Json)
 }
 
 /// msgpack of any kind.
-pub fn msgpack(data: &[u8]) {
-    decode(data, Serializer::Msgpack);
+pub fn msgpack(data: &[u8]) -> bool {
+    decode(data, Serializer::Msgpack)
 }
 
 /// YAML of any kind.
-pub fn yaml(data: &[u8]) {
-    decode(data, Serializer::Yaml);
+pub fn yaml(data: &[u8]) -> bool {
+    decode(data, Serializer::Yaml)
 }
 
 /// An event, or a list of them, in JSON.
-pub fn event(data: &[u8]) {
-    let Some(value) = json_value(data) else { return };
+pub fn event(data: &[u8]) -> bool {
+    let Some(value) = json_value(data) else { return false };
+    let mut read = false;
     for event in Event::read_all(value).flatten() {
         let again = Event::read(event.clone().into_value());
         assert_eq!(again.map(|again| again.kind), Ok(event.kind), "our own event is not understood");
+        read = true;
     }
+    read
 }
 
 /// A control request in JSON.
-pub fn control(data: &[u8]) {
-    let Some(value) = json_value(data) else { return };
-    let Ok(request) = Request::read(value) else { return };
+pub fn control(data: &[u8]) -> bool {
+    let Some(value) = json_value(data) else { return false };
+    let Ok(request) = Request::read(value) else { return false };
     let meant = request.is_for("w1@host");
     let again = Request::read(request.into_value()).map(|again| again.is_for("w1@host"));
     assert_eq!(again, Ok(meant), "our own request is not understood");
+    true
+}
+
+/// What a result store keeps, in JSON.
+pub fn result(data: &[u8]) -> bool {
+    let Some(value) = json_value(data) else { return false };
+    let Ok(meta) = TaskMeta::from_value(value) else { return false };
+    let _ = meta.exception().map(|exception| (exception.to_string(), exception.repr()));
+    let again = TaskMeta::from_value(meta.to_value());
+    assert_eq!(again.map(|again| again.state), Ok(meta.state), "our own result is not understood");
+    true
 }
 
 fn json_value(data: &[u8]) -> Option<Value> {
@@ -101,20 +118,21 @@ fn json_value(data: &[u8]) -> Option<Value> {
 }
 
 /// What can be read can be shown, and what can be written again reads the same.
-fn decode(data: &[u8], serializer: Serializer) {
+fn decode(data: &[u8], serializer: Serializer) -> bool {
     let accept = accept();
     let body = EncodedBody {
         content_type: serializer.content_type().to_owned(),
         data: data.to_vec().into(),
         ..EncodedBody::default()
     };
-    let Ok(value) = codec::decode(&body, &accept) else { return };
+    let Ok(value) = codec::decode(&body, &accept) else { return false };
     let shown = repr::value(&value);
     assert!(shown.len() < 16 * repr::MAX_LENGTH);
     if let Ok(written) = codec::encode(&value, serializer, None) {
         let read = codec::decode(&written, &accept).unwrap_or_else(|error| panic!("{error}: {shown}"));
         assert_eq!(repr::value(&read), shown);
     }
+    true
 }
 
 fn accept() -> Accept {

@@ -1,51 +1,9 @@
-//! The fuzz target on a stable compiler: random bytes, and messages with random changes.
+//! The fuzz target, fed with messages and with changes of them.
 
+#[path = "../../../fuzz/src/feed.rs"]
+mod feed;
 #[path = "../../../fuzz/src/cluster.rs"]
 mod target;
-
-/// Changes a debug build gets through in seconds; `CELERIAC_FUZZ` asks for more.
-fn rounds() -> usize {
-    std::env::var("CELERIAC_FUZZ").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20_000)
-}
-
-/// xorshift64: the same changes in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
-    }
-
-    /// Changes a few bytes, lengths or order.
-    fn mutate(&mut self, seed: &[u8]) -> Vec<u8> {
-        let telling = b"\"[]{}:,0-\\eE.9fN\xff";
-        let mut data = seed.to_vec();
-        for _ in 0..=self.below(4) {
-            let at = self.below(data.len());
-            match self.below(6) {
-                _ if data.is_empty() => data.push(self.next() as u8),
-                0 => data[at] ^= 1 << self.below(8),
-                1 => data[at] = telling[self.below(telling.len())],
-                2 => data.insert(at, telling[self.below(telling.len())]),
-                3 => drop(data.remove(at)),
-                4 => data.truncate(at.max(data.len() / 2)),
-                _ => {
-                    let end = (at + self.below(40)).min(data.len());
-                    let copy = data[at..end].to_vec();
-                    data.splice(at..at, copy);
-                }
-            }
-        }
-        data
-    }
-}
 
 #[test]
 fn cluster_messages() {
@@ -73,17 +31,5 @@ fn cluster_messages() {
         ),
         format!(r#"{{"type":"elected",{node},"id":"e1","leader":"w1@host.42","clock":8}}"#),
     ];
-    for seed in &seeds {
-        assert!(target::message(seed.as_bytes()), "{seed}");
-    }
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
-    let mut read = 0;
-    for round in 0..rounds() {
-        let input = match round % 16 {
-            0 => (0..random.below(64)).map(|_| random.next() as u8).collect(),
-            _ => random.mutate(seeds[round % seeds.len()].as_bytes()),
-        };
-        read += usize::from(target::message(&input));
-    }
-    assert!(read > rounds() / 100, "{read} changed messages were read: too few to tell anything");
+    feed::run(target::message, &seeds, b"\"[]{}:,0-\\eE.9fN\xff");
 }

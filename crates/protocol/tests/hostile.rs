@@ -61,6 +61,23 @@ fn anchors_around_anchors_do_not_fill_the_memory() {
     assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
 }
 
+/// A length that lies must make no room, least of all at each level.
+#[test]
+fn lengths_in_lengths_do_not_fill_the_memory() {
+    let peak = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
+    };
+    let before = peak();
+    for lying in [&b"\xdd\xff\xff\xff\xff"[..], b"\xdf\xff\xff\xff\xff\xa1a"] {
+        let data = [lying.repeat(127), vec![0xc0; 8 << 20]].concat();
+        assert!(decode(Serializer::Msgpack, data).is_err());
+    }
+    let grown = peak() - before;
+    assert!(grown < 4 << 20, "{grown} kB of addresses were taken");
+}
+
 #[test]
 fn bombs_are_defused() {
     let zeros = vec![b'0'; 4 << 20];

@@ -5,3 +5,4 @@ mod host;
 mod marshal;
 mod pool;
 mod report;
+mod smoke;

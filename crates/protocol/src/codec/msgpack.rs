@@ -11,6 +11,9 @@ use crate::{Map, Value};
 
 const NAME: &str = "msgpack";
 
+/// For so many items room is made before they are read: lengths may lie, and lie in each other.
+const RESERVE: usize = 1024;
+
 /// Reads one value, nested `max_depth` levels at most.
 pub(super) fn read(data: &[u8], max_depth: usize) -> Result<Value, DecodeError> {
     let mut reader = Reader { rest: data, max_depth };
@@ -60,8 +63,7 @@ impl<'a> Reader<'a> {
             Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => Ok(Value::Bytes(self.bytes(marker)?.to_vec())),
             Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => {
                 let (length, depth) = (self.length(marker)?, self.deeper(depth)?);
-                // An item takes a byte at least: a length that lies reserves no more than the message has.
-                let mut items = Vec::with_capacity(length.min(self.rest.len()));
+                let mut items = Vec::with_capacity(length.min(RESERVE));
                 for _ in 0..length {
                     items.push(self.value(depth)?);
                 }
@@ -69,7 +71,7 @@ impl<'a> Reader<'a> {
             }
             Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => {
                 let (length, depth) = (self.length(marker)?, self.deeper(depth)?);
-                let mut entries = Vec::with_capacity(length.min(self.rest.len() / 2));
+                let mut entries = Vec::with_capacity(length.min(RESERVE));
                 for _ in 0..length {
                     let key = self.value(depth)?;
                     entries.push((key_text(key)?, self.value(depth)?));
