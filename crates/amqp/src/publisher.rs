@@ -42,7 +42,9 @@ impl Pending {
     fn answer(&mut self, tag: u64, multiple: bool, answer: impl Fn() -> Answer) {
         let mut answered = BTreeMap::new();
         if multiple {
-            let later = self.waiting.split_off(&(tag + 1));
+            // Zero is all of them (AMQP 0-9-1, `basic.ack`), and nothing comes after the highest.
+            let next = tag.checked_add(1).filter(|next| *next > 1);
+            let later = next.map(|next| self.waiting.split_off(&next)).unwrap_or_default();
             answered = std::mem::replace(&mut self.waiting, later);
         } else if let Some(waiter) = self.waiting.remove(&tag) {
             answered.insert(tag, waiter);
@@ -217,6 +219,19 @@ mod tests {
         drop(Counted(Some(&pending)));
         assert!(matches!(receiver.await, Ok(Err(Error::Lost(_)))));
         assert!(matches!(pending.lock().closed, Some(Error::Lost(_))));
+    }
+
+    #[test]
+    fn an_answer_to_many_is_for_those_up_to_its_number() {
+        for (tag, left) in [(0, &[][..]), (1, &[2, 3]), (2, &[3]), (u64::MAX, &[])] {
+            let mut pending = Pending::default();
+            for number in 1..=3 {
+                let (sender, _) = oneshot::channel();
+                pending.waiting.insert(number, Waiter { exchange: String::new(), sender, alone: None });
+            }
+            pending.answer(tag, true, || Ok(Published::Accepted));
+            assert!(pending.waiting.keys().eq(left), "{tag}: {:?}", pending.waiting.keys());
+        }
     }
 
     #[tokio::test]
