@@ -209,6 +209,18 @@ pub enum Prefetch {
     Nothing,
 }
 
+impl Prefetch {
+    /// How many more deliveries of a queue fit, where so many are unsettled in the session and of that queue.
+    pub fn room(self, held: usize, held_of_queue: usize) -> usize {
+        match self {
+            Prefetch::Unlimited | Prefetch::Session(0) | Prefetch::Queue(0) => usize::MAX,
+            Prefetch::Session(limit) => usize::from(limit).saturating_sub(held),
+            Prefetch::Queue(limit) => usize::from(limit).saturating_sub(held_of_queue),
+            Prefetch::Nothing => 0,
+        }
+    }
+}
+
 /// How a session consumes a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {

@@ -53,12 +53,8 @@ impl SessionState {
     }
 
     fn has_room(&self, queue: &str) -> bool {
-        match self.prefetch {
-            Prefetch::Unlimited | Prefetch::Session(0) | Prefetch::Queue(0) => true,
-            Prefetch::Nothing => false,
-            Prefetch::Session(limit) => self.held.len() < usize::from(limit),
-            Prefetch::Queue(limit) => self.held_by_queue.get(queue).is_none_or(|held| *held < limit.into()),
-        }
+        let of_queue = self.held_by_queue.get(queue).copied().unwrap_or(0);
+        self.prefetch.room(self.held.len(), of_queue) > 0
     }
 
     fn deliver(&mut self, queue: &Arc<str>, no_ack: bool, position: Position, entry: Entry) {

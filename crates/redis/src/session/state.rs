@@ -70,16 +70,11 @@ impl State {
 
     /// How many more of one queue fit, as far as the prefetch count goes.
     pub fn room(&self, source: &Source) -> usize {
-        match self.prefetch {
-            _ if source.no_ack => usize::MAX,
-            Prefetch::Unlimited | Prefetch::Session(0) | Prefetch::Queue(0) => usize::MAX,
-            Prefetch::Nothing => 0,
-            Prefetch::Session(limit) => usize::from(limit).saturating_sub(self.held.len()),
-            Prefetch::Queue(limit) => {
-                let held = self.held_by_queue.get(&source.queue).copied().unwrap_or(0);
-                usize::from(limit).saturating_sub(held)
-            }
+        if source.no_ack {
+            return usize::MAX;
         }
+        let of_queue = self.held_by_queue.get(&source.queue).copied().unwrap_or(0);
+        self.prefetch.room(self.held.len(), of_queue)
     }
 
     /// How many leases fit in all.
