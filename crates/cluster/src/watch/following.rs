@@ -1,6 +1,7 @@
 //! A worker that follows a lead, or looks for one.
 
-use std::cmp::Reverse;
+mod judging;
+
 use std::sync::Arc;
 
 use celeriac_protocol::revoked::Revoked;
@@ -9,7 +10,8 @@ use super::leading::Leading;
 use super::message::{Beat, Key, MAX_COUNT, Message, NodeId};
 use super::roster::Roster;
 use super::told::HOLD;
-use super::{Action, Ears, LEADS, Role, Time, Watch, WatchError, send};
+use super::{Action, Ears, Role, Time, Watch, WatchError, send};
+use judging::Verdict;
 
 /// A lead is silent when no beat came for so many of its intervals.
 const SILENCE: f64 = 1.2;
@@ -27,11 +29,6 @@ const ALONE: f64 = 3.0;
 const UNKNOWN: f64 = 3.0;
 /// Seconds of pause before a snapshot is asked for, at most.
 pub(super) const JITTER: f64 = 2.0;
-/// How many beats to others may lie between two that we hear.
-const MAX_UNHEARD: u64 = 100_000;
-/// How far a term may be ahead.
-const JUMP: u64 = 1_000;
-
 /// Whom a worker follows.
 #[derive(Debug)]
 pub(super) struct Following {
@@ -156,15 +153,6 @@ impl Following {
         let watchers = lead.watchers.iter().filter_map(|node| roster.hostname(*node));
         (Some(lead.hostname.clone()), watchers.collect())
     }
-}
-
-/// What to do about a beat.
-enum Verdict {
-    Follow,
-    /// We lead, and rather than it.
-    Oppose,
-    /// We lead: take a higher term.
-    Raise,
 }
 
 /// Only forgers come to the last: it is for all who lead then, as are terms that two happen to share.
@@ -313,75 +301,6 @@ impl Watch {
         Ok(())
     }
 
-    /// Beats of one node count up, so that none counts twice, by no more than it may have sent to others between.
-    fn check_order(&self, beat: &Beat) -> Result<(), WatchError> {
-        let last = self.beats.iter().find(|(node, ..)| *node == beat.node);
-        let is_next = |last: u64| beat.seq > last && beat.seq <= last + MAX_UNHEARD;
-        match last {
-            Some((_, _, seq)) if !is_next(*seq) => Err(WatchError::Stale("beat")),
-            _ => Ok(()),
-        }
-    }
-
-    fn note(&mut self, beat: &Beat) {
-        self.beats.retain(|(node, ..)| *node != beat.node);
-        if self.beats.len() >= LEADS {
-            self.beats.pop_front();
-        }
-        self.beats.push_back((beat.node, beat.term, beat.seq));
-    }
-
-    /// What a beat of somebody else means. A worker with a live lead goes over to a member of its roster only; a lead
-    /// gives way to one, and tells strangers that it is there.
-    fn judge(&mut self, beat: &Beat, now: Time) -> Result<Verdict, WatchError> {
-        let is_known = self.roster.has(&beat.hostname, beat.node);
-        let theirs = (beat.term, beat.size, Reverse(beat.node));
-        match &self.role {
-            Role::Leads(leading) if is_known || !leading.is_established() => {
-                if theirs < (self.term, self.roster.len(), Reverse(self.config.node)) {
-                    return Ok(Verdict::Oppose);
-                }
-            }
-            Role::Leads(_) if beat.term > self.term.saturating_add(JUMP) => {
-                return Err(WatchError::Term(beat.term));
-            }
-            // Of two that do not hear each other's hearts yet the smaller does not raise, or they outbid each other.
-            Role::Leads(_) => {
-                let is_larger =
-                    (beat.size, Reverse(beat.node)) < (self.roster.len(), Reverse(self.config.node));
-                let raises = beat.term >= self.term && (is_larger || self.hearing.is_sure(now.steady));
-                return Ok(if raises { Verdict::Raise } else { Verdict::Oppose });
-            }
-            Role::Follows(following) => {
-                let live = following.lead.as_ref().filter(|_| following.is_led(now.steady));
-                match live {
-                    Some(lead) if lead.node == beat.node && beat.term < self.term => {
-                        return Err(WatchError::Stale("beat"));
-                    }
-                    // It may have raised its term more than once between two beats.
-                    Some(lead) if lead.node == beat.node && beat.term - self.term <= JUMP * 10 => {
-                        return Ok(Verdict::Follow);
-                    }
-                    // Before we have a roster we cannot tell who is a stranger.
-                    Some(_) if self.synced.is_some() && !is_known => {
-                        return Err(WatchError::Stranger("beat"));
-                    }
-                    Some(lead) if theirs < (self.term, lead.size, Reverse(lead.node)) => {
-                        return Err(WatchError::Stale("beat"));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        // One that is far ahead is believed when a member tells it again: two clusters may have met.
-        let told = Some((beat.node, beat.term));
-        if self.term > 0 && beat.term > self.term.saturating_add(JUMP) && !(is_known && self.jumped == told) {
-            self.jumped = told;
-            return Err(WatchError::Term(beat.term));
-        }
-        Ok(Verdict::Follow)
-    }
-
     fn follow(&mut self, beat: &Beat, revoked: &Revoked, now: Time, actions: &mut Vec<Action>) {
         let is_new = beat.term != self.term || !self.is_led_by(beat.node);
         if let Role::Leads(leading) = &self.role {
@@ -433,28 +352,5 @@ impl Watch {
     /// Whether our roster was the lead's in this term, but for what was missed since.
     pub(super) fn is_synced(&self) -> bool {
         self.synced.is_some_and(|(term, node)| term == self.term && self.is_led_by(node))
-    }
-
-    /// A version that was missed, or another digest, means that the roster must be asked for.
-    fn compare_roster(&mut self, beat: &Beat, is_new: bool, now: Time) {
-        let is_equal = beat.digest == self.roster.digest() && beat.size == self.roster.len();
-        // A version that we were told before the lead's own is not of use.
-        if is_equal && (is_new || beat.version < self.roster.version()) {
-            self.synced = Some((beat.term, beat.node));
-            self.roster.set_version(beat.version);
-        }
-        if !is_new && !is_equal && beat.version < self.roster.version() {
-            // What led us past our lead was not its own.
-            self.synced = None;
-        }
-        let is_right = self.is_synced() && is_equal && beat.version <= self.roster.version();
-        // Who starts is not one of many that miss the same.
-        let pause = self.random.below(if self.roster.is_empty() { JITTER / 10.0 } else { JITTER });
-        let Role::Follows(following) = &mut self.role else { return };
-        if is_right {
-            following.stop_asking();
-        } else {
-            following.ask_at(now.steady + pause);
-        }
     }
 }
