@@ -143,9 +143,14 @@ fn credentials(url: &BrokerUrl) -> Result<SecurityCredentials, String> {
     }
 }
 
-/// RabbitMQ tells a refused login only to clients that ask for it, and the client library does not.
+/// What the system said. RabbitMQ tells a refused login only to clients that ask for it, and the client library does not.
 fn explain(error: &amqprs::error::Error) -> String {
-    let text = error.to_string();
+    let text = match error {
+        amqprs::error::Error::NetworkError(text) => {
+            text.strip_prefix("network io error: ").unwrap_or(text).to_owned()
+        }
+        other => other.to_string(),
+    };
     if text.to_lowercase().contains("peer shutdown") || text.contains("Connection reset") {
         return format!("{text} (during login: are user, password and virtual host right?)");
     }

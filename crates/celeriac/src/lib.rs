@@ -18,17 +18,24 @@
 //! // A client sends the task and waits for what it returns; any worker may run it, a Python one too.
 //! let sum: i64 = app.send(add::new(1, 2)).await?.get().await?;
 //!
-//! // A worker runs the tasks of this program, whoever sends them.
-//! app.worker().run().await?;
+//! // A worker runs the tasks of this program, whoever sends them, until it is told to end.
+//! let worker = app.worker();
+//! let handle = worker.shutdown_handle();
+//! # handle.request(celeriac::Shutdown::Warm);
+//! worker.run().await?; // elsewhere: `handle.request(Shutdown::Warm)`
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! [`task`] makes a function a task, [`TaskCall`] is a call with its options, [`App`] sends calls and makes
 //! workers, [`AsyncResult`] waits, [`Config`] has Celery's settings. A task is told of its call by [`Task`] and
-//! fails with a [`TaskError`]. [`control`] asks workers and tells them what to do, [`events`]
-//! listens to them, [`cluster`] asks who is there, [`state`] makes a picture of a cluster from what they tell, [`worker`] has what a program may add to
-//! its own.
+//! fails with a [`TaskError`]. [`control`] asks workers and tells them what to do, [`events`] listens to them,
+//! [`cluster`] asks who is there, [`state`] makes a picture of a cluster from what they tell, [`worker`] has what a
+//! program may add to its own.
+//!
+//! # Features
+//! All are on by default. Brokers: `amqp`, `redis`, `sqlite` (and memory, always). Result stores: `redis-results`,
+//! `sqlite` (and `rpc://`, always). `tls` for both, `statedb` to keep revokes over restarts, `cli` for the command line.
 
 mod app;
 mod async_result;

@@ -5,35 +5,25 @@ use std::process::ExitCode;
 
 use celeriac::App;
 
-/// The commands, for `--help`.
-pub const HELP: &str = "\
-Python apps:
-  celeriac -A APP worker     Run the app's tasks; celeriac worker --help shows the options
-  celeriac -A APP COMMAND    Any other command of Celery's, by the app's own Celery
-
-Celery's commands, for Python and celeriac workers alike (celeriac -b URL COMMAND --help):
-  status    Show the workers that are online
-  inspect   Ask the workers what they know
-  control   Tell the workers what to do
-  events    Show events as they happen
-  list      Get information from the broker
-  call      Call a task by name and print its id
-  result    Wait for a task and print what it returned
-  purge     Erase all messages from task queues
-  graph     Draw what a worker is made of, for dot; needs no broker
-
-Of celeriac's own:
-  celeriac redis doctor -b URL   What is wrong in a Redis that is used as a broker; or with -A APP before it";
-
-const COMMANDS: [&str; 9] =
-    ["status", "inspect", "control", "events", "list", "call", "result", "purge", "graph"];
+/// The commands, and what `--help` says of them.
+pub const COMMANDS: [(&str, &str); 9] = [
+    ("status", "Show the workers that are online"),
+    ("inspect", "Ask the workers what they know"),
+    ("control", "Tell the workers what to do"),
+    ("events", "Show events as they happen"),
+    ("list", "Get information from the broker"),
+    ("call", "Call a task by name and print its id"),
+    ("result", "Wait for a task and print what it returned"),
+    ("purge", "Erase all messages from task queues"),
+    ("graph", "Draw what a worker is made of, for dot; needs no broker"),
+];
 
 /// Options before the command whose value is a word of its own.
 const VALUED: [&str; 8] =
     ["-A", "--app", "-b", "--broker", "--result-backend", "--workdir", "--loader", "--config"];
 
 /// Runs one of these commands, if the first word that is no option is one.
-pub fn run(args: Vec<OsString>) -> Option<ExitCode> {
+pub fn run(args: &[OsString]) -> Option<ExitCode> {
     let mut options = Vec::new();
     let mut words = args.iter().skip(1).map(|word| word.to_string_lossy());
     let command = loop {
@@ -46,7 +36,7 @@ pub fn run(args: Vec<OsString>) -> Option<ExitCode> {
         }
         options.push(word);
     };
-    if !COMMANDS.contains(&&*command) {
+    if !COMMANDS.iter().any(|(name, _)| *name == command) {
         return None;
     }
     let given = |short: &str, long: &str| {

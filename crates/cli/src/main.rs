@@ -2,15 +2,17 @@
 
 mod client;
 mod demo;
+mod listed;
 mod python;
 mod redis;
 mod table;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// A worker frees on one thread what it allocated on another.
 #[global_allocator]
@@ -18,10 +20,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Celery's worker, rewritten in Rust.
 #[derive(Debug, Parser)]
-#[command(name = "celeriac", version, arg_required_else_help = true, after_help = client::HELP)]
+#[command(name = "celeriac", version, arg_required_else_help = true)]
+#[command(override_usage = "celeriac [-A APP | -b URL] <COMMAND>", after_help = listed::MORE)]
 struct Cli {
-    /// The broker's URL, for `redis`.
-    #[arg(short, long, value_name = "URL", global = true, hide = true)]
+    /// The Celery app: a module, or module:name.
+    #[arg(short = 'A', long)]
+    app: Option<String>,
+    /// The broker's URL.
+    #[arg(short, long, value_name = "URL")]
     broker: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -30,12 +36,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Hash and count every file of a folder by tasks: an embedded broker, two worker processes, no server.
+    #[command(display_order = 100)]
     Demo {
-        /// The folder; .git folders, symbolic links and other file systems are left out.
+        /// The folder; .git folders, caches, symbolic links and other file systems are left out.
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
     /// Look at a Redis that is used as a broker.
+    #[command(display_order = 100)]
     Redis {
         #[command(subcommand)]
         command: redis::Command,
@@ -59,18 +67,21 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = client::run(std::env::args_os().collect()) {
+    let args = listed::with_help(std::env::args_os().collect());
+    if let Some(code) = client::run(&args) {
         return code;
     }
-    let words: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(code) = python::run(&words) {
         return code;
     }
-    let cli = match with_broker_of_app(&words) {
-        Some(Ok(words)) => Cli::parse_from(words),
+    let args = match with_broker_of_app(&words) {
+        Some(Ok(words)) => words.into_iter().map(OsString::from).collect(),
         Some(Err(code)) => return code,
-        None => Cli::parse(),
+        None => args,
     };
+    let matches = listed::beside(Cli::command()).get_matches_from(args);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     run(cli).unwrap_or_else(|error| {
         eprintln!("celeriac: {error:#}");
         ExitCode::FAILURE

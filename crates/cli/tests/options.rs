@@ -20,10 +20,27 @@ fn what_is_not_understood_is_a_usage_error() {
         (&["call", "tasks.add", "-a", "1"], "1 was not an array"),
         (&["call", "tasks.add", "-k", "[]"], "[] was not an object"),
         (&["call", "tasks.add", "--eta", "soon"], "ISO 8601"),
+        (&["call", "tasks.add", "--countdown", "-1"], "expected a number of seconds, 0 or more"),
+        (&["worker", "-c", "-1"], "'-1'"),
     ] {
         let ended = hello.run(args);
         assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
         assert!(ended.stderr.contains(says), "{args:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_is_told_with_what_to_do() {
+    let hello = Hello::new();
+    for (args, says, advice) in [
+        (&["-b", "amqp://localhost:1//", "status"][..], "localhost:1//: Connection refused", "-b URL"),
+        (&["-b", "redis://localhost:1", "call", "tasks.add"], "Connection refused", "-b URL"),
+        (&["--result-backend", "", "result", "x"], "No result backend", "--result-backend URL"),
+        (&["--result-backend", "redis://localhost:1", "result", "x"], "redis", "--result-backend URL"),
+    ] {
+        let ended = hello.run(args);
+        assert_eq!(ended.code, Some(1), "{args:?}: {ended:?}");
+        assert!(ended.stderr.contains(says) && ended.stderr.contains(advice), "{args:?}: {ended:?}");
     }
 }
 

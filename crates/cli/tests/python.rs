@@ -87,6 +87,43 @@ fn a_command_line_that_makes_no_sense_is_told() {
 }
 
 #[test]
+fn a_python_without_celery_is_told_by_its_path() {
+    let folder = Folder::new(APP);
+    let bare = folder.dir.path().join("bare");
+    let python = Python::find().command().get_program().to_str().unwrap().to_owned();
+    std::fs::write(&bare, format!("#!/bin/sh\nexec {python} -S \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&bare, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let ended = folder.run(&["--python", bare.to_str().unwrap(), "-A", "proj", "worker"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains(" has no Celery (No module named "), "{ended:?}");
+    assert!(ended.stderr.contains("--python PATH") && !ended.stderr.contains("Traceback"), "{ended:?}");
+}
+
+#[test]
+fn a_broker_that_cannot_be_used_ends_the_worker_with_that_alone() {
+    let folder = Folder::new(&format!("{APP}\napp.conf.broker_connection_retry_on_startup = False\n"));
+    let ended = folder.run(&["-A", "proj", "-b", "redis://localhost:1", "worker"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("cannot connect to redis://localhost:1"), "{ended:?}");
+    assert!(!ended.stderr.contains("SIGKILL"), "its own children are no news: {ended:?}");
+}
+
+#[test]
+fn help_shows_the_commands_that_others_run() {
+    let run = |args: &[&str]| -> Ended {
+        Command::new(env!("CARGO_BIN_EXE_celeriac")).args(args).output().unwrap().into()
+    };
+    let help = run(&["--help"]).stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names: Vec<_> = commands.map_while(|line| line.split_whitespace().next()).collect();
+    let expected = "worker status inspect control events list call result purge graph demo redis help";
+    assert_eq!(names.join(" "), expected, "{help}");
+    assert_eq!(run(&["help", "worker"]).stdout, run(&["worker", "--help"]).stdout);
+    let ended = run(&["wroker"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("'worker'"), "{ended:?}");
+}
+
+#[test]
 fn what_does_not_run_here_is_named() {
     let step = "
 from celery import bootsteps

@@ -67,7 +67,9 @@ impl Urls {
         let hosts: Vec<_> = urls.iter().map(|url| (url.host.clone(), url.port)).collect();
         let mut urls = urls.into_iter();
         let mut first = urls.next().ok_or_else(|| fail("it is empty"))?;
-        let kind = Kind::of(&first.scheme).ok_or_else(|| fail("its scheme is none of Redis"))?;
+        let kind = Kind::of(&first.scheme).ok_or_else(|| {
+            fail("its scheme is none of Redis: redis, rediss, redis+socket, sentinel or redis+cluster")
+        })?;
         for other in urls {
             if other.scheme != first.scheme {
                 return Err(fail("its parts have different schemes"));

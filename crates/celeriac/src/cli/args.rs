@@ -129,7 +129,7 @@ pub(super) struct Node {
     #[arg(short = 'O', long, hide = true, value_parser = ["default", "fair"])]
     optimization: Option<String>,
     /// Deliveries held for each running task.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub prefetch_multiplier: Option<u16>,
     /// Take a message only when a task can run at once (Redis).
     #[arg(long)]
@@ -140,7 +140,7 @@ pub(super) struct Node {
 #[command(next_help_heading = "Pool Options")]
 pub(super) struct Pool {
     /// How many tasks run at once; the number of CPUs by default.
-    #[arg(short, long, value_name = "NUMBER")]
+    #[arg(short, long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub concurrency: Option<usize>,
     /// Accepted: native tasks have one pool.
     #[arg(short = 'P', long, value_parser = values::POOLS)]
@@ -149,10 +149,10 @@ pub(super) struct Pool {
     #[arg(short = 'E', long, visible_alias = "events")]
     pub task_events: bool,
     /// Seconds after which a task is ended.
-    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = values::seconds)]
     pub time_limit: Option<std::time::Duration>,
     /// Seconds after which a task is told to end.
-    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = values::seconds)]
     pub soft_time_limit: Option<std::time::Duration>,
     #[arg(long, hide = true)]
     pub max_tasks_per_child: Option<u64>,
@@ -193,7 +193,7 @@ pub(super) struct Features {
     #[arg(long)]
     pub without_heartbeat: bool,
     /// Seconds between heartbeats, 2 by default.
-    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = values::seconds)]
     pub heartbeat_interval: Option<std::time::Duration>,
     /// How many tasks run at once at most and at least: as many as there are to do.
     #[arg(long, value_name = "MAX,MIN", value_parser = values::autoscale)]
@@ -241,10 +241,10 @@ pub(super) struct Call {
     #[arg(long, value_name = "TIME", value_parser = values::time, help_heading = "Calling Options")]
     pub eta: Option<DateTime<Utc>>,
     /// Seconds from now when to run it.
-    #[arg(long, value_name = "SECONDS", value_parser = values::seconds, help_heading = "Calling Options")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = values::seconds, help_heading = "Calling Options")]
     pub countdown: Option<std::time::Duration>,
     /// When not to run it any more, in ISO 8601 or seconds from now.
-    #[arg(long, value_name = "TIME", value_parser = values::expires, help_heading = "Calling Options")]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = values::expires, help_heading = "Calling Options")]
     pub expires: Option<Expires>,
     /// The serializer.
     #[arg(long, default_value = "json", value_name = "NAME", help_heading = "Calling Options")]
@@ -280,10 +280,10 @@ pub(super) struct Purge {
     #[arg(short, long)]
     pub force: bool,
     /// The queues to purge, with commas.
-    #[arg(short = 'Q', long, value_parser = values::list)]
+    #[arg(short = 'Q', long, value_name = "QUEUES", value_parser = values::list)]
     pub queues: Option<values::List>,
     /// Queues not to purge, with commas.
-    #[arg(short = 'X', long, value_parser = values::list)]
+    #[arg(short = 'X', long, value_name = "QUEUES", value_parser = values::list)]
     pub exclude_queues: Option<values::List>,
 }
 
@@ -309,7 +309,7 @@ pub(super) struct Status {
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 pub(super) struct Remote {
-    /// The command; --list shows them all.
+    /// One of those that --list shows.
     #[arg(required_unless_present = "list")]
     pub command: Option<String>,
     /// Its arguments.
@@ -327,7 +327,7 @@ pub(super) struct Remote {
 #[command(next_help_heading = "Remote Control Options")]
 pub(super) struct Asked {
     /// Seconds to wait for another reply.
-    #[arg(short, long, default_value = "1", value_name = "SECONDS", value_parser = values::seconds)]
+    #[arg(short, long, default_value = "1", value_name = "SECONDS", allow_negative_numbers = true, value_parser = values::seconds)]
     pub timeout: std::time::Duration,
     /// Names of the workers to ask, with commas.
     #[arg(short, long, value_name = "NAMES", value_parser = values::list)]

@@ -65,6 +65,31 @@ impl Error {
         Error::System { what, error }
     }
 
+    /// What to do about it, where the command line can help.
+    pub fn advice(&self) -> Option<&'static str> {
+        use celeriac_broker::Error::Connect;
+        use celeriac_results::Error as Results;
+
+        let results = |error: &Results| match error {
+            Results::Disabled => Some("Name one: --result-backend URL, or CELERY_RESULT_BACKEND."),
+            Results::Unavailable { .. } => {
+                Some("Is it running? Another one: --result-backend URL, or CELERY_RESULT_BACKEND.")
+            }
+            _ => None,
+        };
+        match self {
+            Error::Broker(Connect { .. })
+            | Error::Send(crate::SendError::Broker(Connect { .. }))
+            | Error::Control(crate::ControlError::Broker(Connect { .. })) => {
+                Some("Is it running? Another one: -b URL before the command, or CELERY_BROKER_URL.")
+            }
+            Error::Send(crate::SendError::Results(error))
+            | Error::Result(crate::ResultError::Store(error))
+            | Error::Config(crate::ConfigError::Results(error)) => results(error),
+            _ => None,
+        }
+    }
+
     /// The exit code, as Celery's (`celery/platforms.py`, `EX_*`; click's 2 for usage).
     pub fn exit_code(&self) -> u8 {
         match self {

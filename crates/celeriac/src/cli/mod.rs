@@ -115,6 +115,9 @@ where
     };
     execute(app, cli).unwrap_or_else(|error| {
         eprintln!("Error: {error}");
+        if let Some(advice) = error.advice() {
+            eprintln!("{advice}");
+        }
         ExitCode::from(error.exit_code())
     })
 }

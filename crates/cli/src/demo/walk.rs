@@ -11,6 +11,9 @@ use super::progress::Progress;
 /// Folders deeper than this are left out: no tree of a sane person is, but a mounted one may be.
 const MAX_DEPTH: usize = 64;
 
+/// What marks a cache directory (bford.info/cachedir).
+const CACHE: &str = "CACHEDIR.TAG";
+
 /// What a walk meets.
 pub enum Found {
     /// A regular file.
@@ -19,8 +22,8 @@ pub enum Found {
     Unreadable(PathBuf, String),
 }
 
-/// Sends every regular file below `root`; symbolic links, pipes, devices, `.git` and other file systems (`/proc`
-/// has files without an end) are left out. Blocks while the receiver is busy, and ends when it is gone.
+/// Sends every regular file below `root`; symbolic links, pipes, devices, `.git`, caches that say so (as cargo's `target`
+/// does) and other file systems (`/proc` has files without an end) are left out. Blocks while the receiver is busy, and ends when it is gone.
 pub fn walk(root: &Path, found: &Sender<Found>, progress: &Progress) {
     let device = |entry: &fs::DirEntry| entry.metadata().ok().map(|metadata| metadata.dev());
     let home = fs::metadata(root).ok().map(|metadata| metadata.dev());
@@ -43,8 +46,11 @@ pub fn walk(root: &Path, found: &Sender<Found>, progress: &Progress) {
         };
         for entry in entries.flatten() {
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() && entry.file_name() != ".git" && device(&entry) == home => {
-                    folders.push((entry.path(), depth + 1));
+                Ok(kind) if kind.is_dir() => {
+                    let is_left_out = entry.file_name() == ".git" || entry.path().join(CACHE).is_file();
+                    if !is_left_out && device(&entry) == home {
+                        folders.push((entry.path(), depth + 1));
+                    }
                 }
                 Ok(kind) if kind.is_file() && !tell(Found::File(entry.path())) => return,
                 _ => {}
@@ -65,10 +71,10 @@ mod tests {
     fn only_regular_files_are_found() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        for folder in ["a/b", ".git", "a/.git"] {
+        for folder in ["a/b", ".git", "a/.git", "a/target"] {
             fs::create_dir_all(at(folder)).unwrap();
         }
-        for file in ["one", "a/two", "a/b/three", ".git/HEAD", "a/.git/HEAD"] {
+        for file in ["one", "a/two", "a/b/three", ".git/HEAD", "a/.git/HEAD", "a/target/CACHEDIR.TAG"] {
             fs::write(at(file), "x").unwrap();
         }
         symlink("one", at("link")).unwrap();

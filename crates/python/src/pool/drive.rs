@@ -178,13 +178,14 @@ impl Pool {
         let mut state = self.state();
         state.take_back(id);
         let member = state.children.remove(&id);
-        let terminated = member.as_ref().is_some_and(|member| member.terminated);
+        // At the worker's end they are killed who had not come up yet.
+        let is_news = !state.closed && member.as_ref().is_none_or(|member| !member.terminated);
         state.gone += member.as_ref().map_or(0, |member| member.sent);
         let running = member.map(|member| member.running()).unwrap_or_default();
         let running: Vec<_> = running.into_iter().map(|running| running.token).collect();
         let begun = child.begun().unwrap_or_default();
         let Ended { lost, unheard } = state.dispatch.ended(id, &running, begun, Instant::now());
-        if let Some(status) = settle::unexpected(status).filter(|_| !terminated) {
+        if let Some(status) = settle::unexpected(status).filter(|_| is_news) {
             let name = self.settings.kind.process(id);
             tracing::error!("Process '{name}' pid:{} exited with '{status}'", child.pid());
         }
