@@ -5,7 +5,7 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.serialization import get_pickled_exception
 from kombu.utils.encoding import safe_repr, safe_str
 
-from . import wire
+from . import versions, wire
 
 #: Longer texts are cut, so that every answer fits into a packet; what the tracer has stored is whole.
 TEXT = 28 * 1024
@@ -28,6 +28,8 @@ def failure(info):
     """How the job ended that did not succeed: state and two texts."""
     error = exception(info)
     if isinstance(error, Reject):
+        if versions.IS_5_7 and not error.requeue:
+            return "refused", safe_str(error.reason), safe_str(info.traceback)
         return "reject", safe_str(error.reason), "requeue" if error.requeue else ""
     if isinstance(error, Ignore):
         return "ignore", "", ""

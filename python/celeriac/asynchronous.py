@@ -10,10 +10,10 @@ from concurrent.futures import CancelledError
 from inspect import isawaitable
 
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
-from celery import signals
 from celery._state import _task_stack
 from celery.exceptions import Ignore
 
+from .child import say_begun
 from .threads import Threads
 
 #: What a cancelled task ends with, by the kind of its cancellation.
@@ -51,7 +51,7 @@ class Asyncio(Threads):
             name = "_orig_run" if hasattr(task, "_orig_run") else "run"
             setattr(task, name, self.awaiting(getattr(task, name)))
         super().initialize()
-        signals.worker_process_init.send(sender=None)
+        say_begun(self.hostname)
 
     def awaiting(self, run):
         def awaited(*args, **kwargs):

@@ -16,7 +16,7 @@ from celery._state import _set_task_join_will_block
 from celery.app.trace import build_tracer, fast_trace_task
 from celery.concurrency.prefork import process_destructor, process_initializer
 
-from . import answers, limits, process, wire
+from . import answers, limits, process, versions, wire
 from .request import complete
 
 ACK, TASK, READY = billiard_pool.ACK, billiard_pool.TASK, billiard_pool.READY
@@ -187,13 +187,19 @@ class Solo(Worker):
 
     def __init__(self, settings, *arguments):
         super().__init__(settings, *arguments)
+        self.hostname = settings.hostname
         self.maxtasks = self.max_memory_per_child = None
         self.initializer = in_main_process
         self.on_exit = lambda pid, exitcode: None
 
     def after_fork(self):
         super().after_fork()
-        signals.worker_process_init.send(sender=None)
+        say_begun(self.hostname)
+
+
+def say_begun(hostname):
+    """Sends the signal where Celery's pool is no prefork."""
+    signals.worker_process_init.send(sender=hostname if versions.IS_5_7 else None)
 
 
 def in_main_process(app, hostname):

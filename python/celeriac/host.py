@@ -6,7 +6,7 @@ import sys
 import traceback
 
 from . import application, options, wire
-from . import process, report, spawn, worker, zygote
+from . import process, report, spawn, versions, worker, zygote
 
 #: What a terminal, or who stops a whole group, sends: it is the parent who acts on these.
 FOR_THE_PARENT = ("SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP")
@@ -53,6 +53,8 @@ def start(given):
     app = application.of(given)
     own = application.user_options(app, given.get("user", ()))
     arguments = options.for_worker(given, app.conf)
+    if arguments.get("concurrency") == "auto" and not versions.IS_5_7:
+        raise application.Unusable("Invalid value for '-c' / '--concurrency': 'auto' is not a valid integer.")
     process.become(arguments.pop("uid"), arguments.pop("gid"), arguments.pop("umask"))
     pidfile = arguments.pop("pidfile")  # the parent's: Celery's class would make it
     started = worker.Worker(app, pool=options.pool_of(given, app.conf), **arguments, **own)

@@ -37,8 +37,10 @@ def is_changed(worker):
 
 
 def is_celerys(handler):
-    known = type(handler) in (logging.StreamHandler, WatchedFileHandler) and type(handler.formatter) is ColorFormatter
-    return known and not handler.filters and not handler.level
+    formatter = handler.formatter
+    known = type(handler) in (logging.StreamHandler, WatchedFileHandler) and type(formatter) is ColorFormatter
+    # `worker_log_datefmt` is Python's own way to write a time.
+    return known and not formatter.datefmt and not handler.filters and not handler.level
 
 
 def has_own_way(logger):

@@ -3,14 +3,18 @@
 import ast
 import builtins
 import copy
+import logging
 
 from billiard.einfo import ExceptionInfo
-from celery.exceptions import InvalidTaskError, NotRegistered, TimeLimitExceeded, WorkerLostError
+from celery import states
+from celery.app.trace import task_has_custom
+from celery.exceptions import InvalidTaskError, NotRegistered, Reject, TimeLimitExceeded, WorkerLostError
 from celery.utils.serialization import create_exception_cls
 from celery.worker.request import Request
 from kombu.message import Message
 from kombu.serialization import prepare_accept_content
 
+from . import versions
 from .request import complete, headers_of
 
 
@@ -105,14 +109,40 @@ def lost(request, text):
 
 
 def timeout(request, timeout):
-    """A hard limit. Celery stores it twice, which calls errbacks twice; once is what is meant."""
-    failed(request, TimeLimitExceeded(timeout))
+    """A hard limit. Celery stores and tells it twice, which calls errbacks twice; once is what is meant."""
+    error = TimeLimitExceeded(timeout)
+    info = failed(request, error)
+    if versions.IS_5_7:
+        try:
+            call_handlers(request, error, info)
+        except Exception:
+            logging.getLogger("celery.worker.request").exception("A handler of %s failed", request.humaninfo())
+
+
+def call_handlers(request, error, info):
+    """What `Request.on_timeout` calls of a task."""
+    task, given = request.task, (request.id, request.args, request.kwargs)
+    task.on_failure(error, *given, info)
+    if task_has_custom(task, "after_return"):
+        task.after_return(states.FAILURE, error, *given, None)
 
 
 def internal(request, exception, traceback):
     error = rebuilt(exception)
     # No backend stores what is no `Exception`; Celery's other pools name it so.
     failed(request, error if isinstance(error, Exception) else WorkerLostError(exception), traceback)
+
+
+def left(request, exception, traceback):
+    """The task has ended its process."""
+    if versions.IS_5_7:
+        failed(request, rebuilt(exception), traceback)
+    else:
+        internal(request, exception, traceback)
+
+
+def rejected(request, reason, traceback):
+    failed(request, Reject(reason, requeue=False), traceback)
 
 
 def failed(request, error, traceback=None):
@@ -123,6 +153,7 @@ def failed(request, error, traceback=None):
     if traceback:
         info.traceback = traceback
     request.on_failure(info)
+    return info
 
 
 def rebuilt(text):
@@ -146,7 +177,15 @@ def cancelled(request):
     request._announce_cancelled()
 
 
-KINDS = {"lost": lost, "timeout": timeout, "internal": internal, "revoked": revoked, "retry": cancelled}
+KINDS = {
+    "lost": lost,
+    "timeout": timeout,
+    "internal": internal,
+    "exit": left,
+    "reject": rejected,
+    "revoked": revoked,
+    "retry": cancelled,
+}
 
 
 def signalled(worker, name, arguments):

@@ -68,7 +68,9 @@ def pool_of(options, conf):
     given = options.get("pool", "prefork")
     name = (conf.worker_pool or given) if given == "prefork" else given
     module, _, kind = str(name).partition(":")
-    return module.rpartition(".")[2].replace("thread", "threads") if kind == "TaskPool" else str(name)
+    name = module.rpartition(".")[2].replace("thread", "threads") if kind == "TaskPool" else str(name)
+    method = options.get("pool_start_method") or conf.get("worker_pool_start_method")
+    return "spawn" if method == "spawn" and POOLS.get(name) == "prefork" else name
 
 
 def for_worker(options, conf):

@@ -11,7 +11,7 @@ from celery.app.utils import HIDDEN_SETTINGS
 from celery.worker.control import Panel
 from kombu.serialization import prepare_accept_content
 
-from . import logs, process, statedb
+from . import logs, process, statedb, versions
 from .options import POOLS
 from .plain import plain
 
@@ -78,7 +78,10 @@ def worker_facts(worker):
 
 
 def task_facts(task):
-    return {name: getattr(task, name, None) for name in TASK}
+    facts = {name: getattr(task, name, None) for name in TASK}
+    if versions.IS_5_7:  # what follows a timeout is decided with it
+        facts["acks_on_failure_or_timeout"] = task.acks_on_failure
+    return facts
 
 
 def queues(app):

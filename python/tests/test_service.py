@@ -64,6 +64,23 @@ class Lost(Service):
         self.assertEqual(self.stored()["result"]["exc_type"], "TimeLimitExceeded")
         self.assertEqual([action[0] for action in actions], ["ack", "event"])
 
+    @unittest.skipIf(celery.VERSION < (5, 7), "an older one calls nothing")
+    def test_a_hard_limit_is_told_to_the_handlers_of_the_task(self):
+        actions = self.lost("timeout", "basic.noting", (7,), {"timeout": 2.5})
+        self.assertEqual(self.host.note("on_failure"), "TimeLimitExceeded(2.5) [7] ExceptionInfo")
+        self.assertEqual(self.host.note("after_return"), "FAILURE TimeLimitExceeded(2.5)")
+        self.assertEqual([action[1] for action in actions], ["task-failed"])
+        self.assertIn("ValueError: of the handler", self.host.stderr())
+
+    @unittest.skipIf(celery.VERSION < (5, 7), "an older one stores nothing")
+    def test_rejected_for_good(self):
+        actions = self.lost("reject", "basic.late", (), {"reason": "no", "traceback": "T"})
+        stored = self.stored()["result"]
+        self.assertEqual((stored["exc_type"], stored["exc_message"]), ("Reject", ["no", False]))
+        self.assertEqual([action[:2] for action in actions],
+                         [("event", "task-failed"), ("reject", False), ("event", "task-rejected")])  # fmt: skip
+        self.assertEqual(actions[0][2]["traceback"], "T")
+
     def test_revoked(self):
         arguments = {"reason": "terminated", "terminated": True, "signum": 15}
         actions = self.lost("revoked", arguments=arguments)
@@ -86,9 +103,10 @@ class Lost(Service):
         self.assertIn("Received unregistered task of type 'basic.gone'", self.host.stderr())
 
     def test_a_task_that_exited(self):
-        self.lost("internal", arguments={"exception": "SystemExit(3)", "traceback": "T"})
+        self.lost("exit", arguments={"exception": "SystemExit(3)", "traceback": "T"})
         result = self.stored()["result"]
-        self.assertEqual((result["exc_type"], result["exc_message"]), ("WorkerLostError", ["SystemExit(3)"]))
+        text = "Worker exited prematurely: exitcode 3." if celery.VERSION >= (5, 7) else "SystemExit(3)"
+        self.assertEqual((result["exc_type"], result["exc_message"]), ("WorkerLostError", [text]))
 
     def test_internal_keeps_the_exception(self):
         actions = self.lost("internal", arguments={"exception": "TypeError('a', 3)", "traceback": "Traceback: here"})

@@ -1,10 +1,14 @@
 """The start: how the app is found, what fails how, and what the parent gets to know."""
 
 import os
+import sqlite3
 import sys
+import tempfile
 import unittest
+from contextlib import closing
 from pathlib import Path
 
+import celery
 from tests.harness import APPS, PATIENCE, Host, job
 
 
@@ -186,6 +190,58 @@ class Report(unittest.TestCase):
         code, _, stderr = failed(self, app="options", user=["--taste=bad"])
         self.assertEqual(code, 2)
         self.assertIn("--taste", stderr)
+
+
+class Newer(unittest.TestCase):
+    """Options and settings of Celery 5.7."""
+
+    def test_the_pool_spawns_if_it_is_told_to(self):
+        for pool, spawns in (("prefork", "spawn"), ("processes", "spawn"), ("threads", "threads")):
+            with Host(pool=pool, pool_start_method="spawn") as host:
+                self.assertEqual(host.report["worker"]["pool"], spawns)
+
+    @unittest.skipIf(celery.VERSION < (5, 7), "an older one has no such settings")
+    def test_settings_of_the_pool_and_the_log(self):
+        settings = ["worker.pool_start_method=spawn", "worker.log_datefmt=%H"]
+        with Host(concurrency="auto", settings=settings) as host:
+            worker = host.report["worker"]
+            self.assertEqual((worker["pool"], type(worker["concurrency"])), ("spawn", int))
+            self.assertIsNotNone(worker["log_through_app"])
+
+    @unittest.skipIf(celery.VERSION >= (5, 7), "a newer one knows how many")
+    def test_an_automatic_concurrency_is_no_number(self):
+        code, text, _ = failed(self, concurrency="auto")
+        self.assertEqual(code, 2)
+        self.assertIn("'auto' is not a valid integer", text)
+
+
+class StateDb(unittest.TestCase):
+    """The file that an older celeriac kept under the name that is Celery's."""
+
+    def write(self, path):
+        with closing(sqlite3.connect(path)) as file:
+            file.execute("CREATE TABLE clock (value INTEGER)")
+            file.execute(f"PRAGMA application_id = {0x63656C72}")
+
+    def test_it_is_given_its_new_name(self):
+        with tempfile.TemporaryDirectory() as folder:
+            old, new = Path(folder, "test.state"), Path(folder, "test.state.celeriac")
+            self.write(old)
+            Path(f"{old}-wal").touch()
+            data = old.read_bytes()
+            with Host(statedb=f"{folder}/%n.state") as host:
+                self.assertEqual(host.report["worker"]["revoked"], [])
+            self.assertEqual((old.exists(), new.read_bytes()), (False, data))
+            self.assertEqual((Path(f"{old}-wal").exists(), Path(f"{new}-wal").exists()), (False, True))
+
+    def test_nothing_is_overwritten(self):
+        with tempfile.TemporaryDirectory() as folder:
+            old, new = Path(folder, "test.state"), Path(folder, "test.state.celeriac")
+            self.write(old)
+            new.write_text("mine")
+            code, text, stderr = failed(self, statedb=f"{folder}/%n.state")
+            self.assertEqual((code, new.read_text(), old.exists()), (1, "mine", True))
+            self.assertIn("remove the one that is not to be used", stderr)
 
 
 class Logs(unittest.TestCase):

@@ -75,6 +75,12 @@ fn main() -> ExitCode {
     if let Some(code) = python::run(&words) {
         return code;
     }
+    // As Celery does without a command.
+    if let Some(is_version) = python::without_command(&words) {
+        let mut command = listed::beside(Cli::command());
+        print!("{}", if is_version { command.render_version() } else { command.render_help().to_string() });
+        return ExitCode::SUCCESS;
+    }
     let args = match with_broker_of_app(&words) {
         Some(Ok(words)) => words.into_iter().map(OsString::from).collect(),
         Some(Err(code)) => return code,

@@ -156,6 +156,10 @@ fn other_commands_are_celery_s() {
     let ended = folder.run(&["-A", "proj", "purge", "-f"]);
     assert!(ended.code == Some(0) && ended.stdout.contains("No messages purged"), "{ended:?}");
     assert_eq!(folder.run(&["-A", "proj", "nonsense"]).code, Some(2));
+    let graph = folder.run(&["-A", "proj", "graph", "workers", "nodes:w1"]);
+    assert!(graph.code == Some(0) && graph.stdout.contains("\"w1\" [shape="), "{graph:?}");
+    let none = folder.run(&["-A", "proj"]);
+    assert!(none.code == Some(0) && none.stdout.contains("celeriac -A APP COMMAND"), "{none:?}");
     let help = folder.run(&["worker", "--help"]);
     assert!(help.code == Some(0) && help.stdout.contains("-Q, --queues"), "{help:?}");
 }

@@ -46,6 +46,8 @@ pub struct PoolSettings {
     pub max_tasks_per_child: Option<u64>,
     /// How time limits are shown.
     pub floats: Floats,
+    /// Whether a revoke stores nothing of what runs, as in Celery 5.7.
+    pub spares_running: bool,
 }
 
 /// Runs requests in children: one at a time in each, or all in one.

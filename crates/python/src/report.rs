@@ -184,6 +184,13 @@ impl Report {
         registry
     }
 
+    /// Whether the app's Celery is 5.7 or newer.
+    pub fn is_celery_5_7(&self) -> bool {
+        let version = self.versions.get("celery").map(String::as_str).unwrap_or_default();
+        let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+        (numbers.next(), numbers.next()) >= (Some(5), Some(7))
+    }
+
     /// A setting that is a time.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use celeriac_protocol::codec::{self, Accept, Compression, Serializer};
 use celeriac_protocol::control::{self, Request};
 use celeriac_protocol::{LamportClock, Map, Message, Value, event};
 
-use crate::wall::now;
+use crate::wall::{exact_utcoffset, now, utcoffset};
 
 /// How long what the cluster says may wait for a worker: longer than anybody waits for it. A worker that misses more asks
 /// for all of it.
@@ -47,6 +47,8 @@ pub struct EventSettings {
     pub serializer: Serializer,
     /// Which encodings are read.
     pub accept: Accept,
+    /// Whether the sender's offset from UTC may be a fraction of hours, as Celery 5.7 tells it.
+    pub exact_utcoffset: bool,
 }
 
 impl Default for Pidbox {
@@ -77,6 +79,7 @@ impl Default for EventSettings {
             },
             serializer: Serializer::Json,
             accept: Accept::default(),
+            exact_utcoffset: false,
         }
     }
 }
@@ -158,6 +161,11 @@ impl Pidbox {
 }
 
 impl EventSettings {
+    /// Our offset from UTC in hours, as events tell it.
+    pub(crate) fn utcoffset(&self) -> f64 {
+        if self.exact_utcoffset { exact_utcoffset() } else { utcoffset().into() }
+    }
+
     /// The same for a broker: where fanout exchanges reach those who listen for a key and fill no queues, events go by
     /// such a one, as Celery's do (`celery/events/event.py`, `get_exchange`).
     #[must_use]

@@ -6,7 +6,7 @@ use celeriac_protocol::{LamportClock, Map, TaskHeaders, Value, time};
 use chrono::{DateTime, Utc};
 
 use crate::pidbox::EventSettings;
-use crate::wall::{now, utcoffset};
+use crate::wall::now;
 
 /// What `task-sent` says of a call: what its message says, and where it went.
 pub(crate) fn fields(headers: &TaskHeaders, address: &Address) -> Map {
@@ -41,7 +41,7 @@ pub(crate) async fn publish(
     let event = Event {
         kind: "task-sent".into(),
         hostname: origin.to_owned(),
-        utcoffset: Some(utcoffset().into()),
+        utcoffset: Some(settings.utcoffset()),
         pid: Some(std::process::id().into()),
         clock: Some(clock.forward()),
         timestamp: now(),

@@ -54,6 +54,7 @@ pub struct Worker {
     steps: Vec<Box<dyn Step>>,
     factory: Option<Factory>,
     observer: Option<Arc<dyn Observer>>,
+    revoked: Vec<String>,
     tasks_apart: bool,
 }
 
@@ -80,6 +81,7 @@ impl Worker {
             steps: Vec::new(),
             factory: None,
             observer: None,
+            revoked: Vec::new(),
             tasks_apart: false,
         }
     }
@@ -113,6 +115,13 @@ impl Worker {
     #[must_use]
     pub fn tasks_apart(mut self) -> Self {
         self.tasks_apart = true;
+        self
+    }
+
+    /// Revokes these ids; those that the statedb has as well stay so for as long as it says.
+    #[must_use]
+    pub fn revoked(mut self, ids: Vec<String>) -> Self {
+        self.revoked = ids;
         self
     }
 
@@ -183,6 +192,7 @@ impl Worker {
     pub async fn run(mut self) -> Result<(), WorkerError> {
         let mut blueprint = Blueprint::new(steps(std::mem::take(&mut self.steps)))?;
         let (lost, mut losses) = mpsc::unbounded_channel();
+        let revoked = std::mem::take(&mut self.revoked);
         let consumer = Arc::new(self.consumer(lost));
         let statedb = match StateDb::open(&consumer).await {
             Ok(statedb) => statedb,
@@ -191,6 +201,7 @@ impl Worker {
                 return Err(error);
             }
         };
+        consumer.revokes.take_over(&revoked);
         blueprint.include(&consumer);
         let outcome = consume(&consumer, &mut blueprint, &mut losses).await;
         if outcome.is_err() {

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from celery import Celery
+from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
 from celery.utils.log import get_task_logger
 
@@ -124,4 +124,18 @@ def careful():
 
 @app.task(acks_late=True)
 def late():
+    pass
+
+
+class Noting(Task):
+    def on_failure(self, exc, task_id, args, kwargs, einfo):
+        note("on_failure", f"{exc!r} {args} {type(einfo).__name__}")
+
+    def after_return(self, status, retval, task_id, args, kwargs, einfo):
+        note("after_return", f"{status} {retval!r}")
+        raise ValueError("of the handler")
+
+
+@app.task(base=Noting)
+def noting(x):
     pass

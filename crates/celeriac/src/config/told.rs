@@ -153,6 +153,7 @@ impl Config {
             serializer: serializer("event_serializer", &self.event_serializer)?,
             // As Celery's receiver: what we send, and JSON.
             accept: accept("event_serializer", &[self.event_serializer.clone(), "json".to_owned()])?,
+            exact_utcoffset: false,
         })
     }
 

@@ -8,7 +8,7 @@ use celeriac_broker::{
 use celeriac_protocol::Message;
 use celeriac_protocol::event::Event;
 use celeriac_worker::Backoff;
-use celeriac_worker::wall::{now, utcoffset};
+use celeriac_worker::wall::{exact_utcoffset, now, utcoffset};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -209,7 +209,9 @@ impl Ears {
     fn received(&self, mut event: Event) -> Received {
         event.synchronize(self.app.clock());
         if let Some(offset) = event.utcoffset {
-            event.timestamp -= (offset - f64::from(utcoffset())) * 3600.0;
+            // Who tells a fraction does not round, and then neither do we.
+            let ours = if offset.fract() == 0.0 { utcoffset().into() } else { exact_utcoffset() };
+            event.timestamp -= (offset - ours) * 3600.0;
         }
         Received::Event { event, at: now() }
     }

@@ -82,6 +82,7 @@ impl Site {
             .env("BACKEND", &self.backend)
             .env("FILES", self.files.path())
             .env("C_FORCE_ROOT", "1") // pickle, as root
+            .env("TZ", "IST-5:30") // the offset from UTC is no whole number of hours
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env(MARK, self.vhost.name())
     }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use error::Stop;
 
 /// Commands that Celery has without an app, too.
-const CELERYS: [&str; 7] = ["amqp", "beat", "logtool", "migrate", "report", "shell", "upgrade"];
+const CELERYS: [&str; 8] = ["amqp", "beat", "graph", "logtool", "migrate", "report", "shell", "upgrade"];
 
 /// Runs the command line (without the program's name) if it is for a Python app.
 pub fn run(words: &[String]) -> Option<ExitCode> {
@@ -40,6 +40,15 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
 pub fn broker(words: &[String]) -> Option<Result<String, Stop>> {
     let (at, _) = parse::command(words)?;
     has_app(&words[..at]).then(|| broker::of(&words[..at]))
+}
+
+/// Whether words that name an app and no command ask for the version; `None` for all others.
+pub fn without_command(words: &[String]) -> Option<bool> {
+    if parse::command(words).is_some() {
+        return None;
+    }
+    let given = parse::parse(words).ok()?;
+    given.app.get("app").map(|_| given.flag("version"))
 }
 
 /// The words from the command on.

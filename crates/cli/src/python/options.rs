@@ -1,6 +1,6 @@
-//! The options of `worker`, with the names of Celery 5.6 (`celery/bin/celery.py`, `celery/bin/worker.py`), and ours.
+//! The options of `worker`, with the names of Celery 5.7 (`celery/bin/celery.py`, `celery/bin/worker.py`), and ours.
 
-use Takes::{Autoscale, Flag, Level, List, Number, OneOf, Text, Whole};
+use Takes::{Autoscale, Count, Flag, Level, List, Number, OneOf, Text, Whole};
 use To::{App, Parent};
 
 /// What stands behind an option.
@@ -12,6 +12,8 @@ pub enum Takes {
     Text,
     /// A whole number.
     Whole,
+    /// A whole number, or `auto`.
+    Count,
     /// A number.
     Number,
     /// Words with commas.
@@ -103,8 +105,11 @@ pub const GROUPS: &[Group] = &[
         opt(None, &["disable-prefetch"], "disable_prefetch", Flag, App, "Take a message only when a process is free (Redis)."),
     ] },
     Group { title: "Pool Options", environment: WORKER, options: &[
-        opt(Some('c'), &["concurrency"], "concurrency", Whole, App, "How many tasks run at once; the number of CPUs by default."),
+        opt(Some('c'), &["concurrency"], "concurrency", Count, App,
+            "How many tasks run at once; the number of CPUs by default. auto: of those that the cgroup may use (Celery 5.7)."),
         opt(Some('P'), &["pool"], "pool", Text, App, "prefork (the default), spawn, threads, solo or asyncio."),
+        opt(None, &["pool-start-method"], "pool_start_method", OneOf(&["fork", "spawn"]), App,
+            "spawn: the pool prefork is the pool spawn."),
         opt(Some('E'), &["task-events", "events"], "task_events", Flag, App, "Send events of tasks."),
         opt(None, &["time-limit"], "time_limit", Number, App, "Seconds after which a task is killed."),
         opt(None, &["soft-time-limit"], "soft_time_limit", Number, App, "Seconds after which a task is told to end."),
@@ -184,7 +189,7 @@ impl Opt {
         let value = match self.takes {
             Flag => "",
             Text => " TEXT",
-            Whole => " INTEGER",
+            Whole | Count => " INTEGER",
             Number => " SECONDS",
             List => " A,B,...",
             Level => " LEVEL",

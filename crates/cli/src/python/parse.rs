@@ -138,7 +138,10 @@ fn read(option: &Opt, text: &str) -> Result<Value, String> {
     Ok(match option.takes {
         Takes::Flag => true.into(),
         Takes::Text => text.into(),
-        Takes::Whole => whole(text).ok_or_else(|| wrong(format!("'{text}' is not a valid integer.")))?.into(),
+        Takes::Count if text.trim().eq_ignore_ascii_case("auto") => "auto".into(),
+        Takes::Whole | Takes::Count => {
+            whole(text).ok_or_else(|| wrong(format!("'{text}' is not a valid integer.")))?.into()
+        }
         Takes::Number => {
             let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
             number.ok_or_else(|| wrong(format!("'{text}' is not a valid float.")))?.into()
@@ -211,6 +214,14 @@ mod tests {
         let given = parsed("worker.pool=solo --mine word --flag -c 2 task.acks_late=1 --other=3 x=y");
         assert_eq!(given.user, words("--mine word --flag --other=3"));
         assert_eq!(given.settings, words("worker.pool=solo task.acks_late=1 x=y"));
+    }
+
+    #[test]
+    fn a_concurrency_is_a_number_or_automatic() {
+        for (text, value) in [("4", 4.into()), ("Auto", "auto".into())] {
+            assert_eq!(parsed(&format!("-c {text}")).app.get("concurrency"), Some(&value));
+        }
+        assert!(parse(&words("-c many")).is_err());
     }
 
     #[test]

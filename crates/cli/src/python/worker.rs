@@ -117,10 +117,9 @@ async fn work(given: &Given, python: &Path, words: &[String]) -> Result<Ending, 
         ready.settings,
     );
     let (pool, settings) = (home.clone(), pool_settings(&report)?);
-    let (keeper, left) = (Arc::new(OnceLock::new()), report.worker.revoked.clone());
+    let keeper = Arc::new(OnceLock::new());
     let known = keeper.clone();
-    let worker = worker.executor(move |parts| {
-        parts.revokes.take_over(&left);
+    let worker = worker.revoked(report.worker.revoked.clone()).executor(move |parts| {
         let _ = known.set(parts.revokes.clone()); // it is called once
         Pool::start(pool, events, settings, parts)
     });
@@ -205,6 +204,7 @@ fn pool_settings(report: &Report) -> Result<PoolSettings, Stop> {
         proc_alive_timeout: alive.unwrap_or(Duration::from_secs(4)),
         max_tasks_per_child: report.worker.max_tasks_per_child,
         floats: report.floats.clone(),
+        spares_running: report.is_celery_5_7(),
     })
 }
 

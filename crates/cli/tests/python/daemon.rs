@@ -144,6 +144,12 @@ print(*sorted(state.revoked))
 file.save()
 ";
 
+/// What our own file says of revokes.
+const STAMPS: &str = "
+import sqlite3
+print(sqlite3.connect('w1.state.celeriac').execute('SELECT id, stamp FROM revoked ORDER BY id').fetchall())
+";
+
 #[test]
 fn revokes_are_taken_over_from_celery_s_worker_and_left_for_it() {
     let folder = Folder::new(APP);
@@ -167,6 +173,15 @@ print(*sorted(app.control.inspect(['w1@box'], timeout=30, limit=1).revoked()['w1
     assert_eq!(python(revoke, &[]), "ours theirs");
     assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
     assert_eq!(python(SHELF, &[]), "ours theirs");
+
+    // What is in our own file, too, keeps its age.
+    let stamps = || python(STAMPS, &[]);
+    let before = stamps();
+    assert!(before.contains("'ours'") && before.contains("'theirs'"), "{before}");
+    let worker = Process::start(folder.command(&args).env("BROKER", vhost.url()));
+    worker.wait_for_line(" ready.", DEADLINE);
+    assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
+    assert_eq!(stamps(), before);
 }
 
 /// Notes each embedded beat, and has a task that waits for a file.

@@ -20,6 +20,8 @@ use packets::{PACKET, Packets, RIGHTS};
 
 /// What is around the jobs of a packet: two tuples and the kind.
 const AROUND: usize = 18;
+/// By which a child shows the stacks of its threads (`python/celeriac/process.py`).
+const STACKS: Signal = Signal::TRAP;
 
 /// How a coroutine is cancelled.
 #[derive(Debug, Clone, Copy)]
@@ -158,13 +160,14 @@ impl Child {
     }
 
     /// Sends a signal that only the job of this token heeds: `USR1` is the soft time limit; `TERM`, `QUIT` and `HUP`
-    /// unwind the job and end the child, `USR2` kills it. Any other is not aimed.
+    /// unwind the job and end the child, `USR2` kills it. Any other is not aimed, and ends it as it would end any process:
+    /// that by which it [shows its stacks](Child::show_stacks) becomes `KILL`.
     ///
     /// # Errors
     /// [`HostError::Gone`], [`HostError::Io`].
     pub fn signal(&self, signal: Signal, token: u64) -> Result<(), HostError> {
         self.page.aim(token)?;
-        self.signal_process(signal)
+        self.signal_process(if signal == STACKS { Signal::KILL } else { signal })
     }
 
     /// Has it send now what has ended, so that no answer waits for a job that turned out to be long.
@@ -181,7 +184,7 @@ impl Child {
     /// # Errors
     /// [`HostError::Gone`], [`HostError::Io`].
     pub fn show_stacks(&self) -> Result<(), HostError> {
-        self.signal_process(Signal::TRAP)
+        self.signal_process(STACKS)
     }
 
     /// Kills it.

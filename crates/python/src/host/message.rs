@@ -71,6 +71,8 @@ pub enum State {
     Internal,
     /// `SystemExit` or `KeyboardInterrupt`: the same, and the child ends.
     Exit,
+    /// `Reject` was raised, the message does not come again, and this Celery stores that: the service is to do it.
+    Refused,
 }
 
 impl Message {
@@ -109,6 +111,7 @@ impl Answer {
             "reject" => State::Reject { requeue: second == "requeue" },
             "internal" => State::Internal,
             "exit" => State::Exit,
+            "refused" => State::Refused,
             _ => return None,
         };
         let traceback = if matches!(state, State::Reject { .. }) { "" } else { second };

@@ -62,7 +62,7 @@ pub fn answered(parts: &Parts, request: &mut Request, answer: Answer) {
             reject(parts, request, requeue);
         }
         // The service stores these first.
-        State::Internal | State::Exit => {}
+        State::Internal | State::Exit | State::Refused => {}
     }
 }
 

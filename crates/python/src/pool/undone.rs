@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use celeriac_protocol::{Map, TaskMessage, Value};
-use celeriac_worker::{Backend, Origin, Request, Revocation};
+use celeriac_worker::{Backend, Facts, Origin, Request, Revocation, Stage};
 
 use super::request::Packed;
 use super::{Held, Pool, settle};
@@ -16,8 +16,12 @@ pub enum Undone {
     Lost(String),
     /// By the hard time limit, as Python has it.
     TimedOut(Value),
-    /// The tracer failed, or the task ended its process: exception and traceback.
+    /// The tracer failed: exception and traceback.
     Internal(String, String),
+    /// The task ended its process, the same.
+    Exited(String, String),
+    /// It was rejected for good, where Celery stores that: reason and traceback.
+    Refused(String, String),
     /// By remote control, with this signal.
     Terminated(i32),
     /// It was revoked, or has expired, before it ran.
@@ -29,8 +33,13 @@ pub enum Undone {
 impl Undone {
     /// What an answer leaves to the service.
     pub fn of(answer: &Answer) -> Option<Self> {
-        let is_undone = matches!(answer.state, State::Internal | State::Exit);
-        is_undone.then(|| Undone::Internal(answer.text.clone(), answer.traceback.clone()))
+        let kind = match answer.state {
+            State::Internal => Undone::Internal,
+            State::Exit => Undone::Exited,
+            State::Refused => Undone::Refused,
+            _ => return None,
+        };
+        Some(kind(answer.text.clone(), answer.traceback.clone()))
     }
 }
 
@@ -51,8 +60,12 @@ impl Pool {
     }
 
     async fn undone(&self, mut held: Held, undone: Undone) {
-        if matches!(undone, Undone::Lost(_) | Undone::TimedOut(_) | Undone::Internal(..)) {
-            self.parts.counters.failed.count();
+        match undone {
+            Undone::Lost(_) | Undone::TimedOut(_) | Undone::Internal(..) | Undone::Exited(..) => {
+                self.parts.counters.failed.count();
+            }
+            Undone::Refused(..) => self.parts.counters.rejected.count(),
+            Undone::Terminated(_) | Undone::Revoked(_) | Undone::Cancelled => {}
         }
         let request = &mut held.request;
         let settings = &self.parts.settings;
@@ -80,6 +93,8 @@ impl Pool {
             Undone::Lost(text) => Lost::Lost(text),
             Undone::TimedOut(limit) => Lost::Timeout(limit),
             Undone::Internal(exception, traceback) => Lost::Internal { exception, traceback },
+            Undone::Exited(exception, traceback) => Lost::Exit { exception, traceback },
+            Undone::Refused(reason, traceback) => Lost::Reject { reason, traceback },
             Undone::Terminated(signal) => {
                 signum = Value::from(*signal);
                 Lost::Revoked { reason: "terminated", terminated: true, signum: &signum, expired: false }
@@ -91,6 +106,13 @@ impl Pool {
             Undone::Cancelled => Lost::Retry,
         };
         self.home.lost(&packed.call(), why).await
+    }
+}
+
+impl Pool {
+    fn runs(&self, id: &str) -> bool {
+        let is_it = |facts: &Facts| facts.headers.id == id && facts.progress.stage() == Stage::Active;
+        self.state().held.values().any(|held| is_it(&held.request.facts))
     }
 }
 
@@ -123,6 +145,9 @@ impl Backend for Pool {
     }
 
     async fn mark_revoked(&self, id: &str) -> Result<(), String> {
+        if self.settings.spares_running && self.runs(id) {
+            return Ok(());
+        }
         let arguments = Map::from_iter([("task_id", Value::from(id))]);
         self.home.control("revoke", &arguments).await.map(drop).map_err(|error| error.to_string())
     }

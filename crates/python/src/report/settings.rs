@@ -83,7 +83,7 @@ impl Report {
             task_default_rate_limit: rate(&conf, "task_default_rate_limit")?,
             disable_rate_limits: facts.disable_rate_limits,
             pool_restarts: facts.pool_restarts,
-            events: events(&conf)?,
+            events: events(&conf, self.is_celery_5_7())?,
             control: control(&conf, &facts.accept)?,
             conf: self.shown(true),
             conf_defaults: self.shown(false),
@@ -107,7 +107,11 @@ impl Report {
             origin: format!("gen{}@{host}", std::process::id()),
             max_retries: retries.filter(|_| conf.truth("task_publish_retry")).unwrap_or_default(),
             priority: conf.number("task_default_priority")?,
-            sent_events: if conf.truth("task_send_sent_event") { Some(events(&conf)?) } else { None },
+            sent_events: if conf.truth("task_send_sent_event") {
+                Some(events(&conf, self.is_celery_5_7())?)
+            } else {
+                None
+            },
         })
     }
 
@@ -142,7 +146,7 @@ fn plain(value: &Value) -> Value {
     }
 }
 
-fn events(conf: &Fields<'_>) -> Result<EventSettings, ReportError> {
+fn events(conf: &Fields<'_>, exact_utcoffset: bool) -> Result<EventSettings, ReportError> {
     let defaults = EventSettings::default();
     let serializer = serializer(conf, "event_serializer")?;
     let accept = [serializer, Serializer::Json].map(Serializer::name);
@@ -155,6 +159,7 @@ fn events(conf: &Fields<'_>) -> Result<EventSettings, ReportError> {
         },
         accept: Accept::new(accept).map_err(|error| conf.wrong("event_serializer", error))?,
         serializer,
+        exact_utcoffset,
     })
 }
 

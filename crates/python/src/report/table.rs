@@ -1,4 +1,4 @@
-//! Every setting of Celery 5.6.2 (`celery/app/defaults.py`) and who honours it. `docs/settings.md` is made from it.
+//! Every setting of Celery 5.6.2 and 5.7.0 (`celery/app/defaults.py`) and who honours it. `docs/settings.md` is made from it.
 
 use By::{App, Celeriac, Clients, Nobody};
 
@@ -49,7 +49,7 @@ pub const TABLE: &[Row] = &[
     row(Nobody, &["broker_failover_strategy"], "several URLs are tried in their order"),
     row(Celeriac, &["broker_login_method"], "PLAIN, AMQPLAIN and EXTERNAL"),
     row(Celeriac, &["broker_transport_options"], "on Redis, see redis.md; tasks publish by the app's own Celery, with all of them"),
-    row(App, &["broker_pool_limit"], "the worker itself has one connection that consumes and one that publishes"),
+    row(App, &["broker_pool_limit", "broker_pool_acquire_timeout"], "the worker itself has one connection that consumes and one that publishes"),
     row(Nobody, &["broker_native_delayed_delivery_queue_type"],
         "tasks that wait for their time wait in the worker, which raises its prefetch count for them"),
 
@@ -63,7 +63,8 @@ pub const TABLE: &[Row] = &[
                "result_exchange", "result_exchange_type", "result_expires", "result_persistent",
                "result_serializer", "result_chord_retry_interval", "result_chord_join_timeout",
                "result_backend_max_sleep_between_retries_ms", "result_backend_max_retries",
-               "result_backend_base_sleep_between_retries_ms", "result_backend_always_retry", "result_extended"],
+               "result_backend_base_sleep_between_retries_ms", "result_backend_always_retry", "result_extended",
+               "result_chord_expires", "result_failure_expires"],
         "every result backend that Celery has"),
     row(App, &["cache_backend", "cache_backend_options"], ""),
     row(App, &["cassandra_entry_ttl", "cassandra_keyspace", "cassandra_port", "cassandra_read_consistency",
@@ -85,11 +86,13 @@ pub const TABLE: &[Row] = &[
     row(App, &["elasticsearch_retry_on_timeout", "elasticsearch_max_retries", "elasticsearch_timeout",
                "elasticsearch_save_meta_as_text"], ""),
     row(App, &["database_url", "database_engine_options", "database_short_lived_sessions",
-               "database_table_schemas", "database_table_names", "database_create_tables_at_setup"], ""),
+               "database_table_schemas", "database_table_names", "database_create_tables_at_setup",
+               "database_engine_callback"], ""),
     row(App, &["security_certificate", "security_cert_store", "security_key", "security_key_password",
                "security_digest"], ""),
 
-    row(Celeriac, &["task_acks_late", "task_acks_on_failure_or_timeout", "task_reject_on_worker_lost",
+    row(Celeriac, &["task_acks_late", "task_acks_on_failure_or_timeout", "task_acks_on_failure",
+                    "task_acks_on_timeout", "task_reject_on_worker_lost", "task_retry_on_worker_lost",
                     "task_time_limit", "task_soft_time_limit", "task_default_rate_limit"], ""),
     row(App, &["task_annotations", "task_ignore_result", "task_store_errors_even_if_ignored",
                "task_track_started", "task_remote_tracebacks", "task_allow_error_cb_on_chord_header",
@@ -101,15 +104,17 @@ pub const TABLE: &[Row] = &[
         "direct, topic and fanout exchanges; classic, quorum and stream queues"),
     row(Clients, &["task_always_eager", "task_eager_propagates", "task_store_eager_result", "task_compression",
                    "task_default_delivery_mode", "task_default_priority", "task_protocol", "task_publish_retry",
-                   "task_publish_retry_policy", "task_routes", "task_send_sent_event"], ""),
+                   "task_publish_retry_policy", "task_routes", "task_send_sent_event", "task_repr_maxlevels"], ""),
     row(Celeriac, &["task_serializer"], "of remote control; of tasks it is the client's"),
 
+    row(Celeriac, &["worker_pool_start_method"], "`spawn`: the pool `prefork` is the pool `spawn`"),
     row(Celeriac, &["worker_concurrency", "worker_pool", "worker_max_tasks_per_child",
                     "worker_max_memory_per_child", "worker_proc_alive_timeout", "worker_prefetch_multiplier", "worker_eta_task_limit",
                     "worker_disable_rate_limits", "worker_pool_restarts", "worker_soft_shutdown_timeout"], ""),
     row(Celeriac, &["worker_log_format", "worker_log_color"],
         "in the worker's own lines too: `%` formats of the fields that Python's log records have; colours on terminals"),
-    row(App, &["worker_task_log_format", "worker_redirect_stdouts",
+    row(Celeriac, &["worker_log_datefmt"], "the worker's lines go through the app's logging then"),
+    row(App, &["worker_task_log_format", "worker_task_log_datefmt", "worker_redirect_stdouts",
                "worker_redirect_stdouts_level"], ""),
     row(Celeriac, &["worker_hijack_root_logger"],
         "where the app's own logging stays, the worker's lines go through it, too"),
@@ -127,8 +132,26 @@ pub const TABLE: &[Row] = &[
     row(App, &["worker_deduplicate_successful_tasks"], ""),
 
     row(Clients, &["beat_max_loop_interval", "beat_schedule", "beat_scheduler", "beat_schedule_filename",
-                   "beat_sync_every", "beat_cron_starting_deadline"],
+                   "beat_sync_every", "beat_cron_starting_deadline", "beat_enable_remote_control",
+                   "beat_remote_control_max_tick_age"],
         "the app's own beat, by `-B` in a process of the worker's, or by `celeriac beat`"),
+];
+
+/// Those that are new in Celery 5.7.
+pub const NEW_IN_5_7: &[&str] = &[
+    "beat_enable_remote_control",
+    "beat_remote_control_max_tick_age",
+    "broker_pool_acquire_timeout",
+    "database_engine_callback",
+    "result_chord_expires",
+    "result_failure_expires",
+    "task_acks_on_failure",
+    "task_acks_on_timeout",
+    "task_repr_maxlevels",
+    "task_retry_on_worker_lost",
+    "worker_log_datefmt",
+    "worker_pool_start_method",
+    "worker_task_log_datefmt",
 ];
 
 /// The page of them, for `docs/settings.md`.
@@ -136,8 +159,8 @@ pub fn page() -> String {
     let mut page = "\
 # Celery's settings
 
-`celeriac -A proj worker` takes its settings from `app.conf`, as Celery does, with the names of Celery 5.6.2. Each is
-honoured by one of these:
+`celeriac -A proj worker` takes its settings from `app.conf`, as Celery does, with the names of Celery 5.6.2 and
+5.7.0. Each is honoured by one of these:
 
 - **celeriac**: the worker itself, in Rust;
 - **the app**: the app's own Celery, in the Python processes that run its tasks;
@@ -158,5 +181,6 @@ honoured by one of these:
         let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
         page += &format!("| {} | {by} | {how} |\n", names.join(", "));
     }
-    page
+    let newer: Vec<_> = NEW_IN_5_7.iter().map(|name| format!("`{name}`")).collect();
+    page + &format!("\nNew in Celery 5.7: {}.\n", newer.join(", "))
 }

@@ -90,6 +90,40 @@ async fn a_revoke_ends_what_runs_by_its_signal_and_what_waits_before_it_runs() {
 }
 
 #[tokio::test]
+async fn a_revoke_ends_what_runs_by_signals_that_mean_something_to_us() {
+    let mut rig = Rig::start(1).await;
+    for signal in ["TRAP", "USR2", "ALRM"] {
+        rig.send(signal, "busy", vec![60.into()]).await;
+        let pid = rig.busy().await;
+        let arguments = [("task_id", signal.into()), ("terminate", true.into()), ("signal", signal.into())];
+        rig.control("revoke", &arguments).await;
+        rig.monitor.event(signal, "task-revoked").await;
+        tokio::task::spawn_blocking(move || gone(pid)).await.unwrap();
+        std::fs::remove_file(rig.dir.path().join("busy")).unwrap();
+    }
+    rig.end(Shutdown::Warm).await;
+}
+
+#[tokio::test]
+async fn what_a_task_does_to_its_process_harms_no_other_task() {
+    let mut rig = Rig::start(1).await;
+    for (how, state, told) in [
+        ("hangs", "FAILURE", "TimeLimitExceeded"),
+        ("forks", "SUCCESS", "result"),
+        ("closes", "SUCCESS", "result"),
+        ("babbles", "FAILURE", "WorkerLostError"),
+    ] {
+        rig.call(how, limited("poison", vec![how.into()], None, (how == "hangs").then_some(1))).await;
+        rig.send(&format!("after {how}"), "add", vec![1.into(), 1.into()]).await;
+        let stored = rig.stored(how, state).await;
+        assert!(stored.contains(told), "{stored}");
+        rig.stored(&format!("after {how}"), "SUCCESS").await;
+    }
+    assert_eq!(rig.counters.started.value(), 8, "none ran twice");
+    rig.end(Shutdown::Warm).await;
+}
+
+#[tokio::test]
 async fn an_expired_and_an_unknown_task_are_stored_by_python() {
     let mut rig = Rig::start(1).await;
     let mut call = Call::new("app.add", vec![1.into(), 1.into()]);

@@ -85,6 +85,7 @@ impl Rig {
             proc_alive_timeout: PATIENCE,
             max_tasks_per_child: None,
             floats: Floats::default(),
+            spares_running: false,
         };
         let (told, executor) = tokio::sync::oneshot::channel();
         let started = home.clone();

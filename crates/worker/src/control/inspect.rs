@@ -96,11 +96,11 @@ pub(super) fn query_task(consumer: &Arc<Consumer>, mut arguments: Arguments) -> 
     let ids = maybe_list(ids);
     let found = ids.iter().filter_map(Value::as_str).filter_map(|id| consumer.requests.find(id));
     let described = found.map(|facts| {
-        // What waits for its time is neither active nor reserved in Celery.
+        // Celery knows the last since 5.7.
         let state = match facts.progress.stage() {
             Stage::Active => "active",
             Stage::Reserved => "reserved",
-            Stage::Scheduled => "ready",
+            Stage::Scheduled => "scheduled",
         };
         let info = info(consumer, &facts, &mut bodies);
         (facts.headers.id.clone(), Value::List(vec![state.into(), info]))

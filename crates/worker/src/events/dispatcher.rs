@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::chatter::Chatter;
 use crate::counters::Counters;
 use crate::pidbox::EventSettings;
 use crate::request::Facts;
-use crate::wall::{now, utcoffset};
+use crate::wall::now;
 
 /// The group of the events that travel together.
 const TASKS: &str = "task";
@@ -40,7 +40,8 @@ pub struct Dispatcher {
     groups: RwLock<Groups>,
     /// What `groups` says of the group `task`.
     tasks: AtomicBool,
-    utcoffset: AtomicI32,
+    /// In hours, as the bits of a float.
+    utcoffset: AtomicU64,
     buffer: Mutex<VecDeque<Event>>,
     soon: Notify,
     end: Notify,
@@ -71,11 +72,11 @@ impl Dispatcher {
             clock,
             line,
             exchange: settings.topology(),
+            utcoffset: AtomicU64::new(settings.utcoffset().to_bits()),
             settings,
             enabled,
             groups: RwLock::new(groups),
             tasks: AtomicBool::new(enabled && task_events),
-            utcoffset: AtomicI32::new(utcoffset()),
             buffer: Mutex::default(),
             soon: Notify::new(),
             end: Notify::new(),
@@ -168,7 +169,7 @@ impl Dispatcher {
         let event = Event {
             kind: Cow::Borrowed(kind),
             hostname: hostname.to_owned(),
-            utcoffset: Some(self.utcoffset.load(Ordering::Relaxed).into()),
+            utcoffset: Some(self.utcoffset()),
             pid,
             clock: Some(clock),
             timestamp: now(),
@@ -188,16 +189,20 @@ impl Dispatcher {
             return Ok(Published::Accepted);
         }
         let event = self.event(kind, fields);
-        self.utcoffset.store(utcoffset(), Ordering::Relaxed);
+        self.utcoffset.store(self.settings.utcoffset().to_bits(), Ordering::Relaxed);
         let routing_key = event.routing_key();
         self.transmit(&self.hostname, &routing_key, event.into_value(), mandatory).await
+    }
+
+    fn utcoffset(&self) -> f64 {
+        f64::from_bits(self.utcoffset.load(Ordering::Relaxed))
     }
 
     fn event(&self, kind: Cow<'static, str>, fields: Map) -> Event {
         Event {
             kind,
             hostname: self.hostname.to_string(),
-            utcoffset: Some(self.utcoffset.load(Ordering::Relaxed).into()),
+            utcoffset: Some(self.utcoffset()),
             pid: Some(std::process::id().into()),
             clock: Some(self.clock.forward()),
             timestamp: now(),

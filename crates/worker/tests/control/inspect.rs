@@ -87,7 +87,7 @@ async fn requests_are_described_at_each_stage() {
     let found = client.ask("query_task", &[("ids", ids.into())]).await;
     assert_eq!(keys(&found), ["runs", "waits", "later"]);
     let state = |id| field(&found, id).as_list().unwrap()[0].as_str().unwrap().to_owned();
-    assert_eq!(["runs", "waits", "later"].map(state), ["active", "reserved", "ready"]);
+    assert_eq!(["runs", "waits", "later"].map(state), ["active", "reserved", "scheduled"]);
     assert_eq!(keys(&field(&found, "runs").as_list().unwrap()[1]), INFO);
     gate.open();
     worker.end(Shutdown::Warm).await.unwrap();

@@ -29,6 +29,20 @@ pub enum Lost<'a> {
         /// Its traceback.
         traceback: &'a str,
     },
+    /// The task ended its process: the same.
+    Exit {
+        /// The exception's repr.
+        exception: &'a str,
+        /// Its traceback.
+        traceback: &'a str,
+    },
+    /// It was rejected for good, where Celery stores that.
+    Reject {
+        /// Why.
+        reason: &'a str,
+        /// The traceback of the `Reject`.
+        traceback: &'a str,
+    },
     /// It has been revoked, or has expired.
     Revoked {
         /// `revoked`, `terminated` or `expired`.
@@ -103,21 +117,34 @@ pub fn keep_revoked(seq: u64, path: &str, ids: &[String]) -> Writer {
 
 pub fn lost(seq: u64, call: &Call<'_>, why: Lost<'_>) -> Writer {
     let mut writer = Writer::new();
+    let texts = |writer: &mut Writer, kind: &str, what: &str, text: &str, traceback: &str| {
+        writer.str(kind).dict().str(what).str(text).str("traceback").str(traceback);
+    };
     writer.tuple(10).str("lost").uint(seq).str(call.name).str(call.id);
     call.write_message(&mut writer);
     match why {
-        Lost::Lost(text) => writer.str("lost").dict().str("text").str(text),
-        Lost::Timeout(limit) => writer.str("timeout").dict().str("timeout").value(limit),
-        Lost::Internal { exception, traceback } => {
-            writer.str("internal").dict().str("exception").str(exception).str("traceback").str(traceback)
+        Lost::Lost(text) => {
+            writer.str("lost").dict().str("text").str(text);
         }
+        Lost::Timeout(limit) => {
+            writer.str("timeout").dict().str("timeout").value(limit);
+        }
+        Lost::Internal { exception, traceback } => {
+            texts(&mut writer, "internal", "exception", exception, traceback)
+        }
+        Lost::Exit { exception, traceback } => texts(&mut writer, "exit", "exception", exception, traceback),
+        Lost::Reject { reason, traceback } => texts(&mut writer, "reject", "reason", reason, traceback),
         Lost::Revoked { reason, terminated, signum, expired } => {
             writer.str("revoked").dict().str("reason").str(reason).str("terminated").bool(terminated);
-            writer.str("signum").value(signum).str("expired").bool(expired)
+            writer.str("signum").value(signum).str("expired").bool(expired);
         }
-        Lost::Retry => writer.str("retry").dict(),
-        Lost::Unregistered => writer.str("unregistered").dict(),
-    };
+        Lost::Retry => {
+            writer.str("retry").dict();
+        }
+        Lost::Unregistered => {
+            writer.str("unregistered").dict();
+        }
+    }
     writer.end();
     writer
 }

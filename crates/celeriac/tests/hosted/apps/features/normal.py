@@ -9,7 +9,7 @@ from pathlib import Path
 from celery import VERSION
 
 #: Of an event: it is of that moment, or of that process.
-MOMENTS = ("uuid", "timestamp", "local_received", "clock", "pid", "runtime", "root_id", "parent_id", "utcoffset")
+MOMENTS = ("uuid", "timestamp", "local_received", "clock", "pid", "runtime", "root_id", "parent_id")
 
 RULES = [
     # Where Celery's pool raises what it then stores, and where we do.
@@ -92,7 +92,8 @@ def beats(events):
 
 
 def plain(event):
-    return {key: type(value).__name__ if key in MOMENTS else value for key, value in event.items()}
+    shown = {key: type(value).__name__ if key in MOMENTS else value for key, value in event.items()}
+    return {**shown, "utcoffset": float(event["utcoffset"])}
 
 
 def records(text):

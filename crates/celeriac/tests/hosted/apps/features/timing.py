@@ -2,6 +2,7 @@
 
 import datetime
 import time
+import uuid
 
 import kombu
 
@@ -73,9 +74,31 @@ def revokes(heard):
 STAMP = {"stamped_headers": ["customer"], "stamps": {"customer": ["c9"]}, "customer": ["c9"]}
 
 
+@app.task(bind=True, track_started=False)
+def waits(self):
+    note(self.request.id, "begun")
+    app.backend.client.blpop(f"go:{self.request.id}", TIMEOUT)
+    return "ended"
+
+
+@check
+def revoked_while_it_runs(heard):
+    """Marked or not (Celery 5.7), it runs on."""
+    running, nobody = waits.delay(), app.AsyncResult(str(uuid.uuid4()))
+    eventually(lambda: journal(running.id))
+    heard.wait(running.id, "task-started")
+    revoke(running)
+    revoke(nobody)
+    eventually(lambda: nobody.state == "REVOKED")
+    state = running.state
+    app.backend.client.rpush(f"go:{running.id}", "now")
+    heard.wait(running.id, "task-succeeded")
+    return [state, running.state]
+
+
 @check
 def terminations(heard):
-    for signal in ("SIGTERM", "SIGKILL", "SIGUSR2"):
+    for signal in ("SIGTERM", "SIGKILL", "SIGUSR2", "SIGTRAP"):
         running = sleeps.delay()
         eventually(lambda: journal(running.id))
         heard.wait(running.id, "task-started")
