@@ -150,8 +150,8 @@ def failed(request, error, traceback=None):
         raise error
     except BaseException:
         info = ExceptionInfo()
-    if traceback:
-        info.traceback = traceback
+    if traceback:  # a child has raised it
+        info.exception, info.traceback = error, traceback
     request.on_failure(info)
     return info
 

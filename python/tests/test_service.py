@@ -79,7 +79,7 @@ class Lost(Service):
         self.assertEqual((stored["exc_type"], stored["exc_message"]), ("Reject", ["no", False]))
         self.assertEqual([action[:2] for action in actions],
                          [("event", "task-failed"), ("reject", False), ("event", "task-rejected")])  # fmt: skip
-        self.assertEqual(actions[0][2]["traceback"], "T")
+        self.assertEqual((actions[0][2]["exception"], actions[0][2]["traceback"]), ("reject requeue=False: no", "T"))
 
     def test_revoked(self):
         arguments = {"reason": "terminated", "terminated": True, "signum": 15}

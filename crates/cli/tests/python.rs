@@ -158,8 +158,12 @@ fn other_commands_are_celery_s() {
     assert_eq!(folder.run(&["-A", "proj", "nonsense"]).code, Some(2));
     let graph = folder.run(&["-A", "proj", "graph", "workers", "nodes:w1"]);
     assert!(graph.code == Some(0) && graph.stdout.contains("\"w1\" [shape="), "{graph:?}");
-    let none = folder.run(&["-A", "proj"]);
-    assert!(none.code == Some(0) && none.stdout.contains("celeriac -A APP COMMAND"), "{none:?}");
+    for (words, told) in
+        [(&["-A", "proj"][..], "celeriac -A APP COMMAND"), (&["-A", "proj", "--version"], "celeriac 0.")]
+    {
+        let none = folder.run(words);
+        assert!(none.code == Some(0) && none.stdout.contains(told), "{none:?}");
+    }
     let help = folder.run(&["worker", "--help"]);
     assert!(help.code == Some(0) && help.stdout.contains("-Q, --queues"), "{help:?}");
 }
@@ -199,4 +203,18 @@ fn a_python_app_runs_with_redis_for_results() {
 #[test]
 fn a_python_app_runs_with_rpc_for_results() {
     runs(&Vhost::new(rabbitmq()).url(), "rpc://");
+}
+
+#[test]
+fn the_command_of_the_article_works_as_printed() {
+    let folder = Folder::new(APP);
+    folder.dir.write("python_celery.py", "from proj import add, app\n");
+    let line = "-A python_celery worker --concurrency=1 -n worker1@localhost --loglevel=debug";
+    let vhost = Vhost::new(rabbitmq());
+    let mut command = folder.command(&line.split(' ').collect::<Vec<_>>());
+    let worker = Process::start(command.env("BROKER", vhost.url()));
+    for told in ["| Consumer: Starting Mingle", "mingle: all alone", "worker1@localhost ready."] {
+        worker.wait_for_line(told, DEADLINE);
+    }
+    assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
 }

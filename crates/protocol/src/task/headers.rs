@@ -42,6 +42,8 @@ pub struct TaskHeaders {
     pub origin: Option<String>,
     /// The caller wants no result stored.
     pub ignore_result: bool,
+    /// The caller did not say so, nor the opposite: Celery 5.7 has the task decide then, else the caller.
+    pub ignore_result_unsaid: bool,
     /// How often `Task.replace` was nested.
     pub replaced_task_nesting: u32,
     /// The names of the stamps; Celery sends `None` and an empty list for none.
@@ -75,7 +77,7 @@ impl TaskHeaders {
     /// # Errors
     /// When a field that is needed is absent or a field has the wrong type.
     pub fn from_map(map: Map) -> Result<Self, TaskError> {
-        let mut headers = TaskHeaders::default();
+        let mut headers = TaskHeaders { ignore_result_unsaid: true, ..TaskHeaders::default() };
         let mut other = Vec::new();
         for (key, value) in map {
             match key.as_ref() {
@@ -98,9 +100,9 @@ impl TaskHeaders {
                 "kwargsrepr" => headers.kwargsrepr = text("kwargsrepr", value)?,
                 "origin" => headers.origin = text("origin", value)?,
                 "ignore_result" => {
-                    headers.ignore_result = match value {
-                        Value::Null => false,
-                        Value::Bool(flag) => flag,
+                    (headers.ignore_result, headers.ignore_result_unsaid) = match value {
+                        Value::Null => (false, true),
+                        Value::Bool(flag) => (flag, false),
                         value => return Err(invalid("ignore_result", "bool", &value)),
                     }
                 }
@@ -149,7 +151,7 @@ impl TaskHeaders {
             ("argsrepr", self.argsrepr.into()),
             ("kwargsrepr", self.kwargsrepr.into()),
             ("origin", self.origin.into()),
-            ("ignore_result", self.ignore_result.into()),
+            ("ignore_result", (!self.ignore_result_unsaid).then_some(self.ignore_result).into()),
             ("replaced_task_nesting", self.replaced_task_nesting.into()),
             ("stamped_headers", self.stamped_headers.map(names).into()),
             ("stamps", self.stamps.into()),

@@ -18,7 +18,7 @@ macro_rules! files {
 const FILES: &[(&str, &[u8])] = files! {
     "__init__.py" "answers.py" "application.py" "asynchronous.py" "beat.py" "bootstrap.py" "child.py" "host.py" "limits.py"
     "logs.py" "lost.py" "options.py" "plain.py" "process.py" "report.py" "request.py" "service.py" "spawn.py"
-    "statedb.py" "threads.py" "wire.py" "worker.py" "zygote.py"
+    "statedb.py" "threads.py" "versions.py" "wire.py" "worker.py" "zygote.py"
 };
 
 /// Any date will do, as long as it is one: the first that a zip can have.

@@ -106,7 +106,7 @@ async fn a_revoke_ends_what_runs_by_signals_that_mean_something_to_us() {
 
 #[tokio::test]
 async fn what_a_task_does_to_its_process_harms_no_other_task() {
-    let mut rig = Rig::start(1).await;
+    let rig = Rig::start(1).await;
     for (how, state, told) in [
         ("hangs", "FAILURE", "TimeLimitExceeded"),
         ("forks", "SUCCESS", "result"),

@@ -13,7 +13,7 @@ MOMENTS = ("uuid", "timestamp", "local_received", "clock", "pid", "runtime", "ro
 
 RULES = [
     # Where Celery's pool raises what it then stores, and where we do.
-    (r'File "[^"]*(billiard/pool|celeriac/(limits|lost)).py", line \d+, in \w+\n +raise .*', "<raised by the pool>"),
+    (r'File "[^"]*(billiard/pool|celery/worker/request|celeriac/(limits|lost)).py", line \d+, in \w+\n +raise .*', "<raised by the pool>"),
     (r"KeyError: 'no.such.task'", "celery.exceptions.NotRegistered: 'no.such.task'"),
     # Where an unknown name is noticed, and what its delivery is made of.
     (r'File "[^"]*consumer.py", line \d+, in on_task_received\n +strategy = .*\n[ ~^]+', "<raised by the pool>"),
@@ -50,8 +50,9 @@ if VERSION < (5, 6):  # there a `SystemExit` ends the child
 #: How often children start and end is a matter of which took what.
 OFTEN = ["worker_process_init", "exited with"]
 
-#: Tasks of which more is told here than there: one that Celery does not end, one of whose arguments it tells nothing.
-UNLIKE = {"features.outcomes.leaves", "features.carried.old"}
+#: Tasks of which something else is told here than there: one of whose arguments Celery tells nothing, one that it does not
+#: end, one of which it tells that it has failed before it comes again.
+UNLIKE = {"features.carried.old", "features.outcomes.leaves" if VERSION < (5, 7) else "features.deaths.long_once"}
 
 
 def normal(value):
@@ -76,6 +77,9 @@ def stories(events):
     for task in tasks.values():
         if not any(event.get("name") in UNLIKE for event in task):
             task.sort(key=order)
+            if VERSION >= (5, 7):  # it tells a hard limit twice
+                failed = [event for event in task if event["type"] == "task-failed"]
+                task = [event for event in task if event not in failed[1:]]
             told["\n".join(json.dumps(normal(plain(event)), sort_keys=True) for event in task)] += 1
     return dict(told)
 

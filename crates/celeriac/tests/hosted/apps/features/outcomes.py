@@ -1,5 +1,6 @@
 """How tasks end, and what is called then."""
 
+import celery
 import pydantic
 from celery import Task
 from celery.exceptions import Ignore, Reject
@@ -126,7 +127,8 @@ def exits(heard):
     """Celery 5.6 stores nothing here where results are JSON, so what is stored is not compared."""
     result = leaves.delay()
     eventually(lambda: journal(result.id))
-    return [journal(result.id), ends.delay("ok").get(timeout=TIMEOUT)]
+    stored = told(result, heard) if celery.VERSION >= (5, 7) else None
+    return [stored, journal(result.id), ends.delay("ok").get(timeout=TIMEOUT)]
 
 
 @check
@@ -141,7 +143,7 @@ def ignored(heard):
 def rejected(heard):
     refused, again = late.delay("reject"), late.delay("requeue")
     heard.wait(refused.id, "task-rejected")
-    return [refused.state, journal(refused.id), told(again, heard)]
+    return [refused.state, repr(refused.result), journal(refused.id), told(again, heard)]
 
 
 @check
