@@ -103,3 +103,21 @@ fn every_compression() {
         }
     }
 }
+
+#[test]
+fn whether_a_result_is_ignored_may_be_left_unsaid() {
+    for (told, passed_on) in [
+        (None, Value::Null),
+        (Some(Value::Null), Value::Null),
+        (Some(false.into()), false.into()),
+        (Some(true.into()), true.into()),
+    ] {
+        let mut map = TaskHeaders::new("tasks.add", "c0ffee").into_map();
+        map.remove("ignore_result");
+        if let Some(told) = told {
+            map.insert("ignore_result", told);
+        }
+        let read = TaskHeaders::from_map(map).unwrap().into_map();
+        assert_eq!(read.get("ignore_result"), Some(&passed_on));
+    }
+}
