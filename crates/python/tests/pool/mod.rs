@@ -253,7 +253,6 @@ async fn worker(
         "soft",
         "careful",
         "careless",
-        "poison",
         "carefully_busy",
         "about",
         "leave",
