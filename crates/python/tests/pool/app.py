@@ -1,9 +1,12 @@
 """Tasks whose children are ended in all ways; results are files."""
 
 import asyncio
+import hashlib
 import os
+import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from celery import Celery
@@ -127,3 +130,26 @@ def about(self):
 @app.task(bind=True)
 def leave(self):
     os._exit(3)
+
+
+def descriptors():
+    return [int(name) for name in os.listdir("/proc/self/fd") if int(name) > 2]
+
+
+@app.task
+def poison(how):
+    """Does to its own process what no task should."""
+    if how == "hangs":  # in C code, and no handler of a signal runs
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+    if how == "forks" and os.fork() == 0:
+        return "of the copy"
+    if how == "closes":
+        for fd in descriptors():
+            with suppress(OSError):
+                os.close(fd)
+    if how == "babbles":
+        for fd in descriptors():
+            with suppress(OSError):
+                socket.socket(fileno=os.dup(fd)).send(b"garbage")
+        time.sleep(60)
+    return os.getpid()

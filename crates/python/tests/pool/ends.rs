@@ -105,6 +105,25 @@ async fn a_revoke_ends_what_runs_by_signals_that_mean_something_to_us() {
 }
 
 #[tokio::test]
+async fn what_a_task_does_to_its_process_harms_no_other_task() {
+    let rig = Rig::start(1).await;
+    for (how, state, told) in [
+        ("hangs", "FAILURE", "TimeLimitExceeded"),
+        ("forks", "SUCCESS", "result"),
+        ("closes", "SUCCESS", "result"),
+        ("babbles", "FAILURE", "WorkerLostError"),
+    ] {
+        rig.call(how, limited("poison", vec![how.into()], None, (how == "hangs").then_some(1))).await;
+        rig.send(&format!("after {how}"), "add", vec![1.into(), 1.into()]).await;
+        let stored = rig.stored(how, state).await;
+        assert!(stored.contains(told), "{stored}");
+        rig.stored(&format!("after {how}"), "SUCCESS").await;
+    }
+    assert_eq!(rig.counters.started.value(), 8, "none ran twice");
+    rig.end(Shutdown::Warm).await;
+}
+
+#[tokio::test]
 async fn an_expired_and_an_unknown_task_are_stored_by_python() {
     let mut rig = Rig::start(1).await;
     let mut call = Call::new("app.add", vec![1.into(), 1.into()]);

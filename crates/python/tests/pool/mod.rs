@@ -253,6 +253,7 @@ async fn worker(
         "soft",
         "careful",
         "careless",
+        "poison",
         "carefully_busy",
         "about",
         "leave",
