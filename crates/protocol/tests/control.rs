@@ -78,6 +78,8 @@ fn a_destination_is_stronger_than_a_pattern() {
     assert!(!request.is_for("w1@host") && request.is_for("w2@host"));
     request.destination = Some(vec!["w1@host".to_owned()]);
     assert!(request.is_for("w1@host") && !request.is_for("w2@host") && !request.is_for("w1@hos"));
+    let to_all = Request { destination: Some(Vec::new()), ..Request::default() };
+    assert!(to_all.is_for("w1@host"), "an empty destination is none");
 }
 
 fn matches(hostname: &str, pattern: &str, matcher: &str) -> bool {

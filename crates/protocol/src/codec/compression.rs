@@ -122,3 +122,14 @@ fn read(decoder: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     decoder.take(limit).read_to_end(&mut out)?;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bomb without an end would be read for ever.
+    #[test]
+    fn no_more_is_read_than_may_be() {
+        assert_eq!(read(io::repeat(0), 10).unwrap().len(), 10);
+    }
+}
