@@ -19,6 +19,8 @@ use crate::pulse::Silent;
 
 /// Time between two looks for what nobody has renewed; one of all who are there looks.
 const SWEEP: Duration = Duration::from_secs(10);
+/// Time after which one of us has Redis forget who has read what.
+const AIRING: Duration = Duration::from_secs(3600);
 /// For how long one of us may bury a dead one alone.
 const BURIAL: Duration = Duration::from_secs(10);
 /// How many overdue messages go back in one sweep, unless options say otherwise.
@@ -118,6 +120,9 @@ async fn sweep(hub: &Arc<Hub>) -> Result<(), Error> {
     if turn.is_none() {
         return Ok(());
     }
+    if Lock::take(hub, hub.keys.own("aired"), AIRING).await?.is_some() {
+        link.call(&link.scripts.air, &[], |call| call).await?;
+    }
     let mutex = hub.keys.prefixed(&options.unacked_mutex_key);
     let Some(lock) = Lock::take(hub, mutex, options.unacked_mutex_expire).await? else { return Ok(()) };
     let call = link.call(&link.scripts.overdue, &[], |call| {
@@ -147,10 +152,10 @@ impl<'a> Lock<'a> {
     /// `None` when somebody has it.
     async fn take(hub: &'a Hub, key: String, expires: Duration) -> Result<Option<Self>, Error> {
         let token = Uuid::new_v4().simple().to_string();
-        let mut set = Cmd::new();
-        set.arg("SET").arg(&key).arg(&token).arg("NX").arg("PX").arg(expires.as_millis().max(1).to_string());
-        let taken = hub.link.query(&set).await?;
-        Ok((taken != Value::Nil).then_some(Lock { hub, key, token }))
+        let millis = expires.as_millis().max(1).to_string();
+        // A script, which is let through when Redis is full.
+        let lock = hub.link.call(&hub.link.scripts.lock, &[], |call| call.arg(&key).arg(&token).arg(&millis));
+        Ok((lock.await? == Value::Int(1)).then_some(Lock { hub, key, token }))
     }
 
     async fn give_up(self) -> Result<(), Error> {

@@ -14,11 +14,13 @@ pub(crate) struct Lua {
 /// All of them, for the keys of one transport.
 #[derive(Debug)]
 pub(crate) struct Scripts {
+    pub air: Lua,
     pub condemn: Lua,
     pub declare: Lua,
     pub doctor: Lua,
     pub give_back: Lua,
     pub leave: Lua,
+    pub lock: Lua,
     pub overdue: Lua,
     pub publish: Lua,
     pub pulse: Lua,
@@ -45,11 +47,13 @@ impl Scripts {
         let script = |code| flagged("", code);
         let always = |code| flagged(if full_memory { "#!lua flags=allow-oom\n" } else { "" }, code);
         Scripts {
+            air: always(include_str!("lua/air.lua")),
             condemn: always(include_str!("lua/condemn.lua")),
             declare: always(include_str!("lua/declare.lua")),
             doctor: always(include_str!("lua/doctor.lua")),
             give_back: always(include_str!("lua/give_back.lua")),
             leave: always(include_str!("lua/leave.lua")),
+            lock: always(include_str!("lua/lock.lua")),
             overdue: always(include_str!("lua/overdue.lua")),
             publish: script(include_str!("lua/publish.lua")),
             pulse: always(include_str!("lua/pulse.lua")),

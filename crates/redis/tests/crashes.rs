@@ -68,7 +68,7 @@ fn exchanges() -> Vec<Exchange> {
 /// All keys but the locks, which go by themselves.
 fn keys(server: &Redis) -> BTreeSet<String> {
     let keys = ask(server, "0", &["KEYS", "*"]);
-    let locks = ["celeriac.swept", "celeriac.burial", "unacked_mutex"];
+    let locks = ["celeriac.swept", "celeriac.aired", "celeriac.burial", "unacked_mutex"];
     keys.lines().filter(|key| !locks.contains(key)).map(str::to_owned).collect()
 }
 
@@ -157,6 +157,10 @@ async fn crash(rounds: usize) {
         let first = *first.get_or_insert(used);
         assert!(used < first * 1.05, "round {round}: {used} bytes, {first} after the first");
     }
+    // As each hour, of the queues that somebody consumes.
+    session.subscribe(&celeriac_broker::Subscription::new("q")).await.unwrap();
+    ask(&server, "0", &["DEL", "celeriac.aired", "celeriac.swept"]);
+    until(&server, "0", &["EXISTS", "celeriac.aired"], "1").await;
     keeper.close().await;
     drop((keeper, session));
     let at_last = at_rest(&server);

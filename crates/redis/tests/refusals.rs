@@ -96,6 +96,28 @@ async fn a_full_redis_can_be_emptied() {
     assert_eq!(body(&next(&mut inbox).await), "more");
 }
 
+/// What a dead worker held comes back though Redis is full.
+#[tokio::test]
+async fn a_full_redis_takes_back_what_the_dead_held() {
+    let server = Redis::start();
+    let url = server.url(0);
+    let keeper = connect(&url).await;
+    declare(&keeper, "q").await;
+    let dead = connect(&named(&url, "dead")).await;
+    let held = consume(&dead, Prefetch::Session(1), &["q"]).await;
+    send(&keeper, "q", "a").await;
+    until(&server, "0", &["HLEN", "unacked"], "1").await;
+    let owner = owners(&server, "0").remove(0);
+    let (_session, mut inbox) = consume(&keeper, Prefetch::Session(1), &["q"]).await;
+    cut_off(&server, "dead");
+    dead.closed().await;
+    age(&server, "0", &owner);
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let delivery = next(&mut inbox).await;
+    assert_eq!((body(&delivery).as_str(), delivery.redelivered), ("a", true));
+    drop(held);
+}
+
 /// A server that has become a replica is a loss: the connection is made anew, perhaps to another one.
 #[tokio::test]
 async fn a_replica_is_a_loss() {
