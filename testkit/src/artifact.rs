@@ -29,12 +29,24 @@ pub fn example_bin(name: &str) -> PathBuf {
     built("--example", name, &profile_dir().join("examples").join(name))
 }
 
+/// cargo, in the workspace's root.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo has told this program of its package: build scripts that look at it would run again for nothing, and
+    // all that depends on them.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+        cargo.env_remove(name);
+    }
+    cargo.current_dir(workspace_root());
+    cargo
+}
+
 fn built(kind: &str, name: &str, path: &Path) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     if env::var_os(BUILT).is_none() || !path.exists() {
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--workspace", kind, name]).current_dir(workspace_root());
+        let mut cargo = cargo();
+        cargo.args(["build", "--quiet", "--workspace", kind, name]);
         if profile_dir().ends_with("release") {
             cargo.arg("--release");
         }

@@ -25,7 +25,7 @@ mod temp;
 mod tls;
 
 pub use amqp::{AmqpProbe, Field, TaskMessage};
-pub use artifact::{BUILT, cargo_bin, example_bin, workspace_root};
+pub use artifact::{BUILT, cargo, cargo_bin, example_bin, workspace_root};
 pub use celery::{CeleryWorker, PYAPP};
 pub use flower::Flower;
 pub use management::{Queue, Vhost};

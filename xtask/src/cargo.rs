@@ -4,12 +4,11 @@ use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use celeriac_testkit::workspace_root;
 
 /// cargo, in the workspace's root.
 pub fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(args).current_dir(workspace_root()).stdin(Stdio::null());
+    let mut cargo = celeriac_testkit::cargo();
+    cargo.args(args).stdin(Stdio::null());
     cargo
 }
 
