@@ -20,9 +20,20 @@ const START_DEADLINE: Duration = Duration::from_secs(180);
 pub struct RabbitMq {
     port: u16,
     management: u16,
-    counted: bool,
+    plugin: Plugin,
     tls: Option<(u16, Tls)>,
     node: Option<Node>,
+}
+
+/// What watches the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plugin {
+    /// The management plugin, each second.
+    Management,
+    /// Its API alone, without its statistics.
+    Api,
+    /// Counters alone.
+    Counters,
 }
 
 /// What it takes to start the server again. The order is the order of dropping.
@@ -41,24 +52,30 @@ impl RabbitMq {
     /// # Panics
     /// When RabbitMQ is not installed or does not start.
     pub fn start() -> Self {
-        Self::launch(None, false)
+        Self::launch(None, Plugin::Management)
+    }
+
+    /// Like [`start`](Self::start), without statistics of connections and queues, as a server runs that has no plugins:
+    /// for benchmarks.
+    pub fn start_plain() -> Self {
+        Self::launch(None, Plugin::Api)
     }
 
     /// Like [`start`](Self::start), without the management plugin: its statistics weigh on thousands of channels.
     /// [`totals`](Self::totals) is all there is to ask; there is no virtual host but the default one.
     pub fn start_counted() -> Self {
-        Self::launch(None, true)
+        Self::launch(None, Plugin::Counters)
     }
 
     /// Like [`start`](Self::start), with a TLS listener beside the plain one. Who shows a certificate of its authority
     /// there may log in by it (`EXTERNAL`) as the user that it names.
     pub fn start_with_tls() -> Self {
-        Self::launch(Some((free_port(), Tls::generate())), false)
+        Self::launch(Some((free_port(), Tls::generate())), Plugin::Management)
     }
 
     /// The server that listens on these ports of 127.0.0.1; it cannot be stopped through this handle.
     pub(crate) fn at(port: u16, management: u16) -> Self {
-        Self { port, management, counted: false, tls: None, node: None }
+        Self { port, management, plugin: Plugin::Management, tls: None, node: None }
     }
 
     /// The AMQP port.
@@ -154,7 +171,7 @@ impl RabbitMq {
         self.wait_until_ready();
     }
 
-    fn launch(tls: Option<(u16, Tls)>, counted: bool) -> Self {
+    fn launch(tls: Option<(u16, Tls)>, plugin: Plugin) -> Self {
         let (port, management, epmd_port) = (free_port(), free_port(), free_port());
         let mut epmd = Command::new("epmd");
         epmd.args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()]);
@@ -168,14 +185,17 @@ impl RabbitMq {
             TcpStream::connect((Ipv4Addr::LOCALHOST, epmd_port)).ok()
         });
         let dir = TempDir::new();
-        let plugin = if counted { "rabbitmq_prometheus" } else { "rabbitmq_management" };
+        let name = match plugin {
+            Plugin::Counters => "rabbitmq_prometheus",
+            Plugin::Management | Plugin::Api => "rabbitmq_management",
+        };
         let login = if tls.is_some() { ",rabbitmq_auth_mechanism_ssl" } else { "" };
-        dir.write("plugins", format!("[{plugin}{login}]."));
-        dir.write("rabbitmq.conf", configuration(management, counted, tls.as_ref()));
+        dir.write("plugins", format!("[{name}{login}]."));
+        dir.write("rabbitmq.conf", configuration(management, plugin, tls.as_ref()));
         let command = command(port, epmd_port, &dir);
         let server = Mutex::new(Process::start(&command));
         let node = Some(Node { server, _epmd: epmd, command, _dir: dir });
-        let started = Self { port, management, counted, tls, node };
+        let started = Self { port, management, plugin, tls, node };
         started.wait_until_ready();
         started
     }
@@ -196,7 +216,7 @@ impl RabbitMq {
                 "RabbitMQ ended (is it installed? `cargo xtask setup`):\n{}",
                 server.log()
             );
-            let path = if self.counted { "metrics" } else { "api/overview" };
+            let path = if self.plugin == Plugin::Counters { "metrics" } else { "api/overview" };
             let served = greets(self.port) && http(self.management, "GET", path, None).is_ok_and(ok);
             served.then_some(())
         });
@@ -229,17 +249,14 @@ fn command(port: u16, epmd_port: u16, dir: &TempDir) -> Command {
     command
 }
 
-fn configuration(management: u16, counted: bool, tls: Option<&(u16, Tls)>) -> String {
-    let mut text = if counted {
-        format!(
-            "prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {management}\n\
-             management_agent.disable_metrics_collector = true\nlog.console.level = warning\n"
-        )
-    } else {
-        format!(
-            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
-             collect_statistics_interval = 1000\nlog.console.level = info\n"
-        )
+fn configuration(management: u16, plugin: Plugin, tls: Option<&(u16, Tls)>) -> String {
+    let http = if plugin == Plugin::Counters { "prometheus" } else { "management" };
+    let mut text = format!("{http}.tcp.ip = 127.0.0.1\n{http}.tcp.port = {management}\n");
+    text += match plugin {
+        Plugin::Management => "collect_statistics_interval = 1000\nlog.console.level = info\n",
+        Plugin::Api | Plugin::Counters => {
+            "management_agent.disable_metrics_collector = true\nlog.console.level = warning\n"
+        }
     };
     if let Some((port, tls)) = tls {
         text += &format!(

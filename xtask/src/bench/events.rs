@@ -22,7 +22,7 @@ pub fn events(options: &Options) -> Result<()> {
         (Program::Celery, Program::CeleryEvents, options.count / 10),
     ];
     pairs.iter().try_for_each(|(without, with, _)| without.build().and_then(|()| with.build()))?;
-    let server = RabbitMq::start();
+    let server = RabbitMq::start_plain();
     let mut rounds = [Vec::new(), Vec::new()];
     for number in 1..=options.rounds {
         for ((without, with, count), rounds) in pairs.iter().zip(&mut rounds) {

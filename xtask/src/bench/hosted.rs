@@ -77,7 +77,7 @@ impl Plan {
 /// When one does not build, does not start, or does no work.
 pub fn hosted(plan: &Plan) -> Result<()> {
     contender::build()?;
-    let server = RabbitMq::start();
+    let server = RabbitMq::start_plain();
     let mut rounds = [const { Vec::new() }; 3];
     for number in 1..=plan.rounds {
         for (contender, rounds) in Contender::ALL.into_iter().zip(&mut rounds) {

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub fn startup(options: &Options) -> Result<()> {
     let programs = [Program::Celeriac, Program::Celery];
     programs.iter().try_for_each(|program| program.build())?;
-    let server = RabbitMq::start();
+    let server = RabbitMq::start_plain();
     let mut figures: Vec<Vec<(f64, f64)>> = programs.iter().map(|_| Vec::new()).collect();
     for number in 1..=options.rounds {
         for (program, figures) in programs.iter().zip(&mut figures) {

@@ -32,7 +32,7 @@ pub fn throughput(options: &Options) -> Result<()> {
     let usual = || vec![Program::Celeriac, Program::Rusty, Program::Bare];
     let programs = if options.only.is_empty() { usual() } else { Program::select(&options.only)? };
     programs.iter().try_for_each(|program| program.build())?;
-    let server = RabbitMq::start();
+    let server = RabbitMq::start_plain();
     let mut rounds: Vec<Vec<Round>> = programs.iter().map(|_| Vec::new()).collect();
     for number in 1..=options.rounds {
         for (program, rounds) in programs.iter().zip(&mut rounds) {
