@@ -81,8 +81,8 @@ impl Child {
 
     /// Sends jobs, as many in a packet as fit, without waiting; says how many have been sent, from the first on.
     ///
-    /// When these are fewer than there are, the socket is full ([`writable`](Child::writable) tells when it is not any
-    /// more), or the next job is one that the next call fails at.
+    /// When these are fewer than there are, the socket is full (nobody tells when it is not any more: what the child
+    /// answers shows it), or the next job is one that the next call fails at.
     ///
     /// # Errors
     /// [`HostError::TooLarge`] of the first job, which can never be sent; [`HostError::Io`]. No job has been sent then.
@@ -97,14 +97,6 @@ impl Child {
             }
         }
         Ok(sent)
-    }
-
-    /// Returns when there is room for a packet.
-    ///
-    /// # Errors
-    /// [`HostError::Io`], when the runtime ends.
-    pub async fn writable(&self) -> Result<(), HostError> {
-        Ok(self.packets.writable().await?)
     }
 
     /// The next message. It does not come to an end when the child does. Dropping the future loses nothing.

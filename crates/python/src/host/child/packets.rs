@@ -34,7 +34,8 @@ impl Packets {
     pub fn new() -> io::Result<Self> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let ours = watched(ours, Interest::READABLE | Interest::WRITABLE)?;
+        // Not for room to write: the kernel would wake us for each packet that the child takes.
+        let ours = watched(ours, Interest::READABLE)?;
         Ok(Packets { ours, theirs, inbox: Mutex::default() })
     }
 
@@ -45,27 +46,11 @@ impl Packets {
 
     /// Sends a packet without waiting; false if the socket is full.
     pub fn send(&self, packet: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
-        let once = |socket: &OwnedFd| match send(socket, packet, fds) {
-            // Of the kernel's other bounds it tells nobody when there is room again.
-            Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => Err(io::ErrorKind::WouldBlock.into()),
-            other => Ok(other?),
-        };
-        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        let sent = match once(self.ours.get_ref()) {
-            // Once more, so that `writable` knows.
-            Err(error) if is_full(&error) => self.ours.try_io(Interest::WRITABLE, once),
-            other => other,
-        };
-        match sent {
-            Err(error) if is_full(&error) => Ok(false),
-            other => other.map(|()| true),
+        match send(self.ours.get_ref(), packet, fds) {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => Ok(false),
+            Err(error) => Err(error.into()),
         }
-    }
-
-    /// Returns when there is room for a packet.
-    pub async fn writable(&self) -> io::Result<()> {
-        self.ours.writable().await?.retain_ready();
-        Ok(())
     }
 
     /// Reads the next packet.
