@@ -9,7 +9,8 @@ from celery import signals
 from celery.app.defaults import SETTING_KEYS
 from celery.app.utils import HIDDEN_SETTINGS
 from celery.worker.control import Panel
-from kombu.serialization import prepare_accept_content
+from kombu.serialization import prepare_accept_content, registry
+from kombu.utils import json
 
 from . import logs, process, statedb, versions
 from .options import POOLS
@@ -73,6 +74,7 @@ def worker_facts(worker):
     facts["revoked"] = statedb.revoked(worker)
     facts["app"] = worker.app.main or "__main__"
     # The app may have registered serializers of its own, whose names mean nothing to the parent.
+    facts["json_is_kombus"] = getattr(registry, "_decoders", {}).get("application/json") is json.loads
     facts["accept"] = sorted(prepare_accept_content(worker.app.conf.accept_content))
     return facts
 

@@ -44,6 +44,8 @@ pub struct PoolSettings {
     pub proc_alive_timeout: Duration,
     /// `worker_max_tasks_per_child`, which the children mind themselves.
     pub max_tasks_per_child: Option<u64>,
+    /// Whether the parent may read JSON for the children, as kombu does.
+    pub reads_json: bool,
     /// How time limits are shown.
     pub floats: Floats,
     /// Whether a revoke stores nothing of what runs, as in Celery 5.7.

@@ -78,6 +78,8 @@ pub struct Facts {
     pub prefetch_multiplier: u16,
     /// Which content types are read.
     pub accept: Accept,
+    /// Whether JSON is read by kombu, so that others may read it as kombu does.
+    pub json_is_kombus: bool,
     /// Tasks without a limit of their own are ended after this long.
     pub time_limit: Option<Duration>,
     /// They are told after this long.
@@ -229,6 +231,7 @@ impl Facts {
             max_memory_per_child: facts.number("max_memory_per_child")?.filter(|limit| *limit > 0),
             prefetch_multiplier: facts.number("prefetch_multiplier")?.unwrap_or_default(),
             accept: Accept::new(facts.texts("accept")).map_err(|error| facts.wrong("accept", error))?,
+            json_is_kombus: facts.truth("json_is_kombus"),
             time_limit: tasks::limit(facts, "time_limit")?,
             soft_time_limit: tasks::limit(facts, "soft_time_limit")?,
             task_events: facts.truth("task_events"),

@@ -176,6 +176,14 @@ fn the_login_is_a_parameter_and_the_log_celery_s_unless_the_app_says_otherwise()
 }
 
 #[test]
+fn json_that_the_app_reads_by_a_decoder_of_its_own_is_left_to_it() {
+    assert!(report(APP, "{}").unwrap().worker.json_is_kombus);
+    let own = "import json\nfrom kombu.serialization import register\n\
+               register('json', json.dumps, json.loads, content_type='application/json', content_encoding='utf-8')";
+    assert!(!report(&format!("{APP}\n{own}\n"), "{}").unwrap().worker.json_is_kombus);
+}
+
+#[test]
 fn what_means_nothing_is_named() {
     for (line, error) in [
         (

@@ -73,6 +73,7 @@ impl Pool {
         }
         let settings = &self.parts.settings;
         match Packed::new(&facts, &settings.hostname, &settings.accept) {
+            Ok(packed) if self.settings.reads_json => Some(packed.read()),
             Ok(packed) => Some(packed),
             Err(error) => {
                 self.refuse(state, id, token, &error);
