@@ -76,7 +76,7 @@ impl Sentinels {
         });
     }
 
-    /// Kills the master, and waits until all sentinels name the other one.
+    /// Kills the master, and waits until all sentinels name the other one, and none thinks that it is down, too.
     ///
     /// # Panics
     /// When they do not.
@@ -84,7 +84,11 @@ impl Sentinels {
         self.first().kill();
         let port = self.second().port().to_string();
         eventually(DEADLINE, "the replica is the master", || {
-            let named = |sentinel: &u16| self.ask(*sentinel, "MASTER").get("port") == Some(&port);
+            let named = |sentinel: &u16| {
+                let fields = self.ask(*sentinel, "MASTER");
+                fields.get("port") == Some(&port)
+                    && fields.get("flags").is_some_and(|flags| flags == "master")
+            };
             let all = self.sentinels.iter().all(|(sentinel, ..)| named(sentinel));
             (all && self.second().cli(&["ROLE"]).starts_with("master")).then_some(())
         });
