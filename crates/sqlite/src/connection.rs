@@ -44,6 +44,7 @@ impl Connection for SqliteConnection {
     }
 
     async fn open_session(&self, prefetch: Prefetch) -> Result<(Arc<dyn Session>, Inbox), Error> {
+        countable(prefetch)?;
         let (sender, inbox) = mpsc::unbounded_channel();
         let id = self.engine.open_session(prefetch, sender)?;
         Ok((Arc::new(SqliteSession { engine: self.engine.clone(), id }), inbox))
@@ -96,6 +97,7 @@ impl Session for SqliteSession {
     }
 
     async fn set_prefetch(&self, prefetch: Prefetch) -> Result<(), Error> {
+        countable(prefetch)?;
         let id = self.id;
         self.engine.call(move |tx| tx.set_prefetch(id, prefetch)).await
     }
@@ -115,5 +117,14 @@ impl Drop for SqliteSession {
     fn drop(&mut self) {
         let id = self.id;
         self.engine.cast(move |tx| tx.close_session(id));
+    }
+}
+
+fn countable(prefetch: Prefetch) -> Result<(), Error> {
+    match prefetch {
+        Prefetch::Nothing => {
+            Err(Error::Unsupported { transport: "sqlite", what: "a prefetch count of nothing" })
+        }
+        _ => Ok(()),
     }
 }
