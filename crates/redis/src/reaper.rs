@@ -120,8 +120,11 @@ async fn sweep(hub: &Arc<Hub>) -> Result<(), Error> {
     if turn.is_none() {
         return Ok(());
     }
-    if Lock::take(hub, hub.keys.own("aired"), AIRING).await?.is_some() {
-        link.call(&link.scripts.air, &[], |call| call).await?;
+    if let Some(lock) = Lock::take(hub, hub.keys.own("aired"), AIRING).await?
+        && let Err(error) = link.call(&link.scripts.air, &[], |call| call).await
+    {
+        tracing::warn!("Empty lists stay in Redis' memory until the next look: {error}");
+        lock.give_up().await?;
     }
     let mutex = hub.keys.prefixed(&options.unacked_mutex_key);
     let Some(lock) = Lock::take(hub, mutex, options.unacked_mutex_expire).await? else { return Ok(()) };
