@@ -20,6 +20,9 @@ def answer(token, returned, value, rss):
         state, first, second = failure(value)
         return token, state, runtime or 0.0, cut(first), cut(second), rss
     error = exception(value)
+    if isinstance(error, (Reject, Ignore, Retry)):  # a handler of the task's has raised it
+        state, first, second = failure(value)
+        return token, state, 0.0, cut(first), cut(second), rss
     state = "exit" if isinstance(error, (SystemExit, KeyboardInterrupt)) else "internal"
     return token, state, 0.0, cut(safe_repr(error)), cut(safe_str(value.traceback)), rss
 
@@ -30,7 +33,7 @@ def failure(info):
     if isinstance(error, Reject):
         if versions.IS_5_7 and not error.requeue:
             return "refused", safe_str(error.reason), safe_str(info.traceback)
-        return "reject", safe_str(error.reason), "requeue" if error.requeue else ""
+        return "reject", "" if error.reason is None else safe_str(error.reason), "requeue" if error.requeue else ""
     if isinstance(error, Ignore):
         return "ignore", "", ""
     if isinstance(error, Retry):

@@ -136,13 +136,14 @@ def internal(request, exception, traceback):
 def left(request, exception, traceback):
     """The task has ended its process."""
     if versions.IS_5_7:
-        failed(request, rebuilt(exception), traceback)
+        error = rebuilt(exception)
+        failed(request, error if isinstance(error, (SystemExit, KeyboardInterrupt)) else SystemExit(1), traceback)
     else:
         internal(request, exception, traceback)
 
 
 def rejected(request, reason, traceback):
-    failed(request, Reject(reason, requeue=False), traceback)
+    failed(request, Reject(reason or None, requeue=False), traceback)
 
 
 def failed(request, error, traceback=None):

@@ -8,6 +8,9 @@ import time
 import unittest
 
 import celery
+from billiard.einfo import ExceptionInfo
+from celery.exceptions import Reject
+from celeriac import answers
 from tests.harness import Host, alive, dumps, eventually, job, rights
 
 
@@ -61,6 +64,13 @@ class Answers(unittest.TestCase):
         else:
             self.assertEqual((state, second), ("reject", ""))
         self.assertIsNone(self.stored())
+
+    def test_a_reject_by_a_handler_of_the_task_is_one_too(self):
+        try:
+            raise Reject("no", requeue=True)
+        except Reject:
+            info = ExceptionInfo()
+        self.assertEqual(answers.answer(1, False, info, 0), (1, "reject", 0.0, "no", "requeue", 0))
 
     def test_a_body_that_cannot_be_decoded_is_internal(self):
         state, _, first, second, _ = self.ran("basic.add", body=b"{")

@@ -23,7 +23,8 @@ pub enum Found {
 }
 
 /// Sends every regular file below `root`; symbolic links, pipes, devices, `.git`, caches that say so (as cargo's `target`
-/// does) and other file systems (`/proc` has files without an end) are left out. Blocks while the receiver is busy, and ends when it is gone.
+/// does) and other file systems (`/proc` has files without an end) are left out. Blocks while the receiver is busy, and
+/// ends when it is gone.
 pub fn walk(root: &Path, found: &Sender<Found>, progress: &Progress) {
     let device = |entry: &fs::DirEntry| entry.metadata().ok().map(|metadata| metadata.dev());
     let home = fs::metadata(root).ok().map(|metadata| metadata.dev());
