@@ -83,7 +83,9 @@ impl Step for TasksStep {
             );
         }
         let each_queue = !nothing_ahead && have_own_counts(&queues);
-        let window = Window { base: consumer.window(), each_queue, taken: self.strays.count() };
+        // Where what runs keeps no place, none is taken.
+        let taken = if nothing_ahead { self.strays.count() } else { 0 };
+        let window = Window { base: consumer.window(), each_queue, taken };
         let (session, inbox) = connection.open_session(window.with(0)).await?;
         let acks = match nothing_ahead {
             true => Acks::keeping_places(self.strays.freed.clone()),
@@ -271,7 +273,9 @@ impl Intake {
         }
         self.take_turns();
         self.window.base = self.consumer.window();
-        self.window.taken = self.strays.count();
+        if self.acks.keeps_places() {
+            self.window.taken = self.strays.count();
+        }
         let mut room = self.waiting.len();
         if self.window.each_queue && room > 0 && !lock(&self.consumer.queues).iter().any(needs_own_count) {
             self.window.each_queue = false;
