@@ -152,22 +152,30 @@ impl Inner {
             *current = prefetch;
             return Ok(());
         }
-        // A consumer keeps the count that it started with: start each anew.
+        // A consumer keeps the count that it started with: start each anew. The count of each must not hold beside the
+        // channel's, and quorum queues refuse a channel that has one.
         let consumers: Vec<_> = self.consumers.lock().values().cloned().collect();
-        for (_, tag) in &consumers {
+        let is_session = matches!(*current, Prefetch::Session(_));
+        // A queue may go with its last consumer, so the old one stays until the new one is there; but not where the channel
+        // has a count: the two would get more than the new count says.
+        let (first, then): (Vec<_>, Vec<_>) =
+            consumers.iter().partition(|(subscription, _)| is_session || subscription.exclusive);
+        for (_, tag) in first {
             self.cancel(tag).await?;
         }
-        // The channel's own count would hold beside theirs, and quorum queues refuse a channel that has one.
-        // Nor may the count of each consumer hold beside the channel's.
-        match *current {
-            Prefetch::Session(_) => self.qos(Prefetch::Unlimited).await?,
-            Prefetch::Queue(_) => self.qos(Prefetch::Queue(0)).await?,
-            Prefetch::Unlimited | Prefetch::Nothing => {}
+        match (*current, prefetch) {
+            (Prefetch::Session(_), _) => self.qos(Prefetch::Unlimited).await?,
+            (_, Prefetch::Queue(_)) => {}
+            _ => self.qos(Prefetch::Queue(0)).await?,
         }
         self.qos(prefetch).await?;
         *current = prefetch;
-        for (subscription, _) in consumers {
-            self.consume(&subscription).await?;
+        for (subscription, _) in &consumers {
+            // It was consumed a moment ago: whatever is wrong now, a connection that begins anew sees to it.
+            self.consume(subscription).await.map_err(|error| Error::Lost(error.to_string()))?;
+        }
+        for (_, tag) in then {
+            self.cancel(tag).await?;
         }
         Ok(())
     }

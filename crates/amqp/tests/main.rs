@@ -4,7 +4,7 @@
 
 mod access;
 mod losses;
-mod quorum;
+mod prefetch;
 mod streams;
 mod tls;
 

@@ -1,4 +1,4 @@
-//! Quorum queues, which know no count for a whole channel.
+//! Prefetch counts that change while queues are consumed.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn queue_of_next(inbox: &mut Inbox) -> String {
 }
 
 #[tokio::test]
-async fn one_joins_a_session_that_had_a_count_for_all() {
+async fn a_quorum_queue_joins_a_session_that_had_a_count_for_all() {
     let vhost = blocking(|| celeriac_testkit::rabbitmq().vhost()).await;
     let connection = transport(&vhost.url()).connect().await.unwrap();
     let quorum = Queue { kind: QueueKind::Quorum, ..Queue::new("quorum") };
@@ -38,5 +38,26 @@ async fn one_joins_a_session_that_had_a_count_for_all() {
     let mut queues = [queue_of_next(&mut inbox).await, queue_of_next(&mut inbox).await];
     queues.sort_unstable();
     assert_eq!(queues, ["classic", "quorum"]);
+    connection.close().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_goes_with_its_last_consumer_stays_while_its_count_changes() {
+    let vhost = blocking(|| celeriac_testkit::rabbitmq().vhost()).await;
+    let connection = transport(&vhost.url()).connect().await.unwrap();
+    let queue = Queue { auto_delete: true, ..Queue::new("fleeting") };
+    connection.declare(&Topology::task_queue(queue)).await.unwrap();
+    let (session, mut inbox) = connection.open_session(Prefetch::Queue(1)).await.unwrap();
+    session.subscribe(&Subscription::new("fleeting")).await.unwrap();
+    for _ in 0..4 {
+        connection.publish(&Address::queue("fleeting"), Message::default()).await.unwrap();
+    }
+    queue_of_next(&mut inbox).await;
+    for prefetch in [Prefetch::Queue(2), Prefetch::Session(4)] {
+        session.set_prefetch(prefetch).await.unwrap();
+    }
+    for _ in 0..3 {
+        queue_of_next(&mut inbox).await;
+    }
     connection.close().await;
 }
