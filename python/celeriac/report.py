@@ -41,7 +41,7 @@ def report(worker, given):
         "conf": conf,
         "changed": sorted(name for name in conf if name in changed),
         "secret": sorted(name for name in SETTING_KEYS if HIDDEN_SETTINGS.search(name)),
-        "worker": worker_facts(worker),
+        "worker": worker_facts(worker, given),
         "tasks": {name: task_facts(task) for name, task in app.tasks.items()},
         "queues": queues(app),
         "connection": {"read": connection(app.connection_for_read()), "write": connection(app.connection_for_write())},
@@ -58,7 +58,7 @@ def report(worker, given):
     })  # fmt: skip
 
 
-def worker_facts(worker):
+def worker_facts(worker, given):
     """The options as Celery resolved them from command line, settings and signals."""
     names = (
         "hostname", "concurrency", "loglevel", "logfile", "optimization", "autoscale", "time_limit", "soft_time_limit",
@@ -69,6 +69,7 @@ def worker_facts(worker):
     facts["pool"] = POOLS.get(worker.pool_name, worker.pool_name)
     facts["processes"], facts["jobs"] = {"solo": (1, 1), "threads": (1, worker.concurrency),
                                          "asyncio": (1, worker.concurrency)}.get(facts["pool"], (worker.concurrency, 1))
+    facts["prefetch_is_open"] = prefetch_is_open(worker, given)
     facts["log_through_app"] = logs.level(worker)
     facts["identity"] = process.identity()
     facts["revoked"] = statedb.revoked(worker)
@@ -77,6 +78,22 @@ def worker_facts(worker):
     facts["json_is_kombus"] = getattr(registry, "_decoders", {}).get("application/json") is json.loads
     facts["accept"] = sorted(prepare_accept_content(worker.app.conf.accept_content))
     return facts
+
+
+def prefetch_is_open(worker, given):
+    """Whether nobody has said how many messages are prefetched for each process: command line, settings, signals."""
+    conf, name = worker.app.conf, "worker_prefetch_multiplier"
+    if given.get("prefetch_multiplier") is not None or worker.prefetch_multiplier != conf[name]:
+        return False
+    # Only Celery's own look-up knows older names and an app's prefix: is what it finds the default, or the same number?
+    defaults = conf.maps[-1]
+    key = name if name in defaults else "CELERYD_PREFETCH_MULTIPLIER"
+    usual = defaults[key]
+    defaults[key] = mark = type("Default", (int,), {})(usual)
+    try:
+        return conf[name] is mark
+    finally:
+        defaults[key] = usual
 
 
 def task_facts(task):

@@ -3,6 +3,7 @@
 mod daemon;
 mod external;
 mod log;
+mod prefetch;
 mod queues;
 mod redis;
 mod signals;

@@ -32,6 +32,8 @@ use self::member::Member;
 use crate::host::{Cancel, Child, Events};
 use crate::report::Floats;
 
+/// No stock is kept of larger bodies.
+const LIGHT: usize = 64 << 10;
 /// How long the children may take to end at the end, before they are killed.
 const END: Duration = Duration::from_secs(5);
 
@@ -44,6 +46,8 @@ pub struct PoolSettings {
     pub proc_alive_timeout: Duration,
     /// `worker_max_tasks_per_child`, which the children mind themselves.
     pub max_tasks_per_child: Option<u64>,
+    /// Whether more may be prefetched than `worker_prefetch_multiplier` says while tasks are short: nobody has set it.
+    pub stocks: bool,
     /// Whether the parent may read JSON for the children, as kombu does.
     pub reads_json: bool,
     /// How time limits are shown.
@@ -64,6 +68,8 @@ pub struct Pool {
     /// The next deadline is earlier than what the clock waits for.
     sooner: Notify,
     load: watch::Sender<usize>,
+    /// How many deliveries there should be in stock.
+    stock: watch::Sender<usize>,
 }
 
 struct State {
@@ -130,9 +136,9 @@ impl Pool {
             armed: None,
             closed: false,
         };
-        let (load, _) = watch::channel(0);
+        let (load, stock) = (watch::Sender::new(0), watch::Sender::new(0));
         let sooner = Notify::new();
-        let pool = Arc::new(Pool { home, parts, settings, state: Mutex::new(state), sooner, load });
+        let pool = Arc::new(Pool { home, parts, settings, state: Mutex::new(state), sooner, load, stock });
         let _ = pool.home.pool.set(Arc::downgrade(&pool)); // there is one pool
         pool.turn();
         tokio::spawn(pool.clone().keep_time());
@@ -200,6 +206,10 @@ impl Executor for Handle {
     fn wake(&self) -> bool {
         self.0.turn();
         false
+    }
+
+    fn stock(&self) -> watch::Receiver<usize> {
+        self.0.stock.subscribe()
     }
 
     fn load(&self) -> usize {
@@ -306,10 +316,12 @@ impl State {
 
     fn submit(&mut self, held: Held) {
         let facts = &held.request.facts;
+        let has_rate = facts.task.rate().is_some();
         let job = Job {
             name: facts.task.name.as_str().into(),
             soft: facts.policy.soft_time_limit,
             hard: facts.policy.time_limit,
+            is_light: !facts.policy.acks_late && !has_rate && facts.body.data.len() <= LIGHT,
         };
         if self.closed {
             return; // the dropped request has given its delivery back

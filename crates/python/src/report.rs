@@ -76,6 +76,8 @@ pub struct Facts {
     pub max_memory_per_child: Option<u64>,
     /// Deliveries held for each of them; 0 is no limit.
     pub prefetch_multiplier: u16,
+    /// Whether nobody has set that.
+    pub prefetch_is_open: bool,
     /// Which content types are read.
     pub accept: Accept,
     /// Whether JSON is read by kombu, so that others may read it as kombu does.
@@ -230,6 +232,7 @@ impl Facts {
             max_tasks_per_child: facts.number("max_tasks_per_child")?.filter(|limit| *limit > 0),
             max_memory_per_child: facts.number("max_memory_per_child")?.filter(|limit| *limit > 0),
             prefetch_multiplier: facts.number("prefetch_multiplier")?.unwrap_or_default(),
+            prefetch_is_open: facts.truth("prefetch_is_open"),
             accept: Accept::new(facts.texts("accept")).map_err(|error| facts.wrong("accept", error))?,
             json_is_kombus: facts.truth("json_is_kombus"),
             time_limit: tasks::limit(facts, "time_limit")?,

@@ -1,7 +1,7 @@
 //! What the steps of a worker share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use celeriac_broker::{Connection, Error, Subscription, Topology, Transport};
@@ -64,6 +64,8 @@ pub struct Consumer {
     /// Everything was built anew because nothing came, and nothing has come since.
     pub(crate) cured: AtomicBool,
     pub(crate) clock: Arc<LamportClock>,
+    /// The prefetch count while the executor has a stock of deliveries, else 0.
+    pub(crate) stock: AtomicU16,
     /// The queues that are consumed; remote control changes them.
     pub(crate) queues: Mutex<Vec<TaskQueue>>,
     /// Who consumes them, while somebody does.

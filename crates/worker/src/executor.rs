@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use celeriac_protocol::{Map, Value};
+use tokio::sync::watch;
 
 use crate::backend::Backend;
 use crate::counters::Counters;
@@ -36,6 +37,12 @@ pub trait Executor: Send + Sync {
     /// Has what was submitted run. While this says true, more could run at once: say it again soon, lest short
     /// tasks wait behind one that turns out to be long.
     fn wake(&self) -> bool;
+
+    /// How many deliveries it would have in stock, where that is more than the prefetch count; it changes with what runs.
+    /// When it is less again, [`discard_waiting`](Self::discard_waiting) follows.
+    fn stock(&self) -> watch::Receiver<usize> {
+        watch::channel(0).1
+    }
 
     /// How many requests wait or run.
     fn load(&self) -> usize;

@@ -49,7 +49,7 @@ impl Served {
     }
 
     /// How often it may start.
-    pub(crate) fn rate(&self) -> Option<Rate> {
+    pub fn rate(&self) -> Option<Rate> {
         self.limits.read().unwrap_or_else(PoisonError::into_inner).rate.clone()
     }
 

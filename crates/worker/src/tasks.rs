@@ -17,10 +17,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use self::consume::{consume, forget, have_own_counts, is_configured, needs_own_count};
+use self::consume::{consume, forget, have_own_counts, is_configured, is_plain, needs_own_count};
 use self::strays::Strays;
 pub(crate) use self::unfit::tell_unregistered;
-use self::window::Window;
+use self::window::{Stock, Window};
 use crate::acks::Acks;
 use crate::blueprint::Step;
 use crate::consumer::{Consumer, Losses, lock};
@@ -112,6 +112,7 @@ impl Step for TasksStep {
             limited: self.limited.clone(),
             strays: self.strays.clone(),
             announced: window.with(0),
+            stock: Stock::of(&*consumer.executor),
             aside: JoinSet::new(),
             starved: false,
         };
@@ -178,6 +179,7 @@ struct Intake {
     strays: Arc<Strays>,
     /// The prefetch count that the session has.
     announced: Prefetch,
+    stock: Stock,
     /// What needs no runner: letting go of what was revoked or is not known here.
     aside: JoinSet<()>,
     /// At the last look, nothing came although messages waited.
@@ -193,6 +195,7 @@ impl Intake {
     ) {
         let mut events = Vec::with_capacity(BATCH);
         let mut idle_since = Instant::now();
+        let mut wanted = self.stock.wanted.clone();
         let mut more = false;
         loop {
             let outcome = tokio::select! {
@@ -204,6 +207,7 @@ impl Intake {
                 Some(change) = changes.recv() => self.change(change).await,
                 () = self.next_due() => Ok(()),
                 () = self.strays.freed.notified() => Ok(()),
+                Ok(()) = wanted.changed() => Ok(()),
                 () = tokio::time::sleep(WAKE), if more => Ok(()),
                 () = tokio::time::sleep_until(idle_since + WATCHDOG) => {
                     idle_since = Instant::now();
@@ -273,6 +277,8 @@ impl Intake {
         }
         self.take_turns();
         self.window.base = self.consumer.window();
+        let has_fallen = self.turn_stock();
+        self.window.base = self.window.base.max(self.stock.now);
         if self.acks.keeps_places() {
             self.window.taken = self.strays.count();
         }
@@ -291,9 +297,24 @@ impl Intake {
         if prefetch != self.announced {
             self.announced = prefetch;
             self.acks.resize(self.window.base.into());
+            tracing::debug!("prefetch count: {prefetch:?}");
             self.session.set_prefetch(prefetch).await?;
         }
+        if has_fallen {
+            // Only now: what goes back must not come again at once.
+            self.consumer.executor.discard_waiting();
+        }
         Ok(())
+    }
+
+    /// Lets the executor have in stock what it wants, where nobody is harmed by that; whether that is less than it had.
+    fn turn_stock(&mut self) -> bool {
+        let is_allowed = self.window.base > 0
+            && !self.consumer.takes_nothing_ahead()
+            && lock(&self.consumer.queues).iter().all(is_plain);
+        let has_fallen = self.stock.turn(is_allowed);
+        self.consumer.stock.store(self.stock.now, Ordering::Relaxed);
+        has_fallen
     }
 
     /// How many wait for their turn of those that the prefetch count allows: while they do, others may run.

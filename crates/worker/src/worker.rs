@@ -1,7 +1,7 @@
 mod course;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use celeriac_broker::{Error, Transport};
@@ -289,6 +289,7 @@ impl Worker {
             lost,
             generation: AtomicU64::new(0),
             cured: AtomicBool::new(false),
+            stock: AtomicU16::new(0),
             clock,
             queues: Mutex::new(settings.task_queues()),
             intake: Mutex::default(),

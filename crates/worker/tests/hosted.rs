@@ -9,15 +9,18 @@ use celeriac_worker::{
     Revocation, Shutdown, TaskOptions, Worker,
 };
 use chrono::Utc;
+use tokio::sync::watch;
 
 use crate::support::{Rig, eventually, ints};
 
-/// Runs requests by noting them.
+/// Runs requests by noting them, unless it only holds them.
 #[derive(Default)]
 struct Notes {
     noted: Mutex<Vec<String>>,
     #[expect(clippy::vec_box, reason = "requests come and go boxed")]
     waiting: Mutex<Vec<Box<Request>>>,
+    only_holds: bool,
+    stock: watch::Sender<usize>,
 }
 
 impl Notes {
@@ -44,11 +47,18 @@ impl Executor for Notes {
     }
 
     fn wake(&self) -> bool {
+        if self.only_holds {
+            return false;
+        }
         for mut request in self.waiting.lock().unwrap().drain(..) {
             self.note("ran", &request.facts.headers.id);
             request.ack();
         }
         false
+    }
+
+    fn stock(&self) -> watch::Receiver<usize> {
+        self.stock.subscribe()
     }
 
     fn load(&self) -> usize {
@@ -186,6 +196,31 @@ async fn an_observer_hears_of_what_the_worker_does() {
     let headers = Map::from_iter([("task", "elsewhere".into()), ("id", Value::Int(3))]);
     rig.publish(Message { headers, properties, body: "[]".into() }).await;
     assert_eq!(notes.noted(6).await[5], "rejected [] celery id must be str, not int");
+    handle.request(Shutdown::Warm);
+    worker.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_executor_has_a_stock_of_deliveries_as_long_as_it_wants_one() {
+    let rig = Rig::new();
+    let notes = Arc::new(Notes { only_holds: true, ..Notes::default() });
+    let (worker, hosted) = worker(&rig, &notes);
+    let worker = worker.executor(move |_| hosted);
+    let handle = worker.shutdown_handle();
+    for number in 0..40 {
+        rig.send(&number.to_string(), Call::new("elsewhere", Vec::new())).await;
+    }
+    let worker = tokio::spawn(worker.run());
+    rig.wait_for_len("celery", 36).await;
+    notes.stock.send_replace(20);
+    rig.wait_for_len("celery", 20).await;
+    notes.stock.send_replace(2);
+    rig.wait_for_len("celery", 36).await;
+    // All have gone back, and come in their order.
+    let held = || -> Vec<String> {
+        notes.waiting.lock().unwrap().iter().map(|request| request.facts.headers.id.clone()).collect()
+    };
+    eventually("the first four", || async { (held() == ["0", "1", "2", "3"]).then_some(()) }).await;
     handle.request(Shutdown::Warm);
     worker.await.unwrap().unwrap();
 }

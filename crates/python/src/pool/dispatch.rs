@@ -29,6 +29,13 @@ const AHEAD: Duration = Duration::from_millis(5);
 const PACKET: usize = 16;
 /// How long a child has to unwind at the hard limit before it is killed.
 const GRACE: Duration = Duration::from_millis(100);
+/// So many jobs for each child are in stock where these are expected to be done within [`AHEAD`]: those of Celery's prefetch
+/// count would be done before others are here.
+const STOCK: u32 = 16;
+/// There is no stock when no child has answered for as long.
+const STUCK: Duration = Duration::from_millis(50);
+/// There is none again for as long, since each change starts the consumers anew and sends messages back.
+const REST: Duration = Duration::from_secs(10);
 /// How long nobody is started after one that did not come up.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -68,6 +75,8 @@ pub struct Job {
     pub soft: Option<Duration>,
     /// After how long it is ended.
     pub hard: Option<Duration>,
+    /// Whether there may be a stock of such, if it is short.
+    pub is_light: bool,
 }
 
 /// What becomes of the jobs of a child that has ended; what it has not begun waits again.
@@ -90,6 +99,12 @@ pub struct Dispatch {
     timers: Timers,
     paces: Paces,
     last: Id,
+    /// Whether there is a stock of jobs.
+    stocks: bool,
+    /// Before then there is none; known with the next answer where it is none.
+    rests_until: Option<Instant>,
+    /// There is a timer that looks whether all are stuck.
+    is_timed: bool,
     /// When children may be started: not before the zygote is there, nor soon after one has failed to come up.
     starts: Option<Instant>,
 }
@@ -107,6 +122,9 @@ impl Dispatch {
             timers: Timers::new(),
             paces: Paces::default(),
             last: 0,
+            stocks: false,
+            rests_until: Some(now),
+            is_timed: false,
             starts: Some(now),
         }
     }
@@ -137,8 +155,16 @@ impl Dispatch {
         if !self.kind.ends_tasks() {
             (job.soft, job.hard) = (None, None);
         }
+        if !job.is_light {
+            self.clear_stock();
+        }
         self.jobs.insert(token, Given { child: None, expected: None, job, timers: Vec::new() });
         self.waiting.push_back(token);
+    }
+
+    /// How many jobs there should be in stock; none where what comes may be long.
+    pub fn stock(&self) -> usize {
+        if self.stocks { self.limit * STOCK as usize } else { 0 }
     }
 
     /// Forgets all that wait.
@@ -185,6 +211,7 @@ impl Dispatch {
             child.since = now;
             child.watch(id, &mut self.timers);
             self.paces.note(&given.job.name, run);
+            self.see_to_stock(now);
         }
         true
     }
@@ -285,6 +312,7 @@ impl Dispatch {
         }
         self.balance(now, &mut actions);
         self.give(now, &mut actions);
+        self.see_to_stuck(now);
         actions
     }
 
@@ -300,6 +328,10 @@ impl Dispatch {
                 child.is_slow = true;
                 (child.given.len() > 1).then_some(Action::TakeBack(id))
             }
+            Timer::Stuck => {
+                self.is_timed = false;
+                None
+            }
             Timer::Bound(token, bound) => {
                 let id = self.jobs.get(&token)?.child?;
                 Some(Action::Look(id, token, bound))
@@ -313,6 +345,40 @@ impl Dispatch {
                 let child = self.children.get(&id)?;
                 (!child.is_up).then_some(Action::Kill(id))
             }
+        }
+    }
+
+    /// Has a stock while jobs are short: twice as long before it ends, lest it come and go.
+    fn see_to_stock(&mut self, now: Instant) {
+        let rests_until = *self.rests_until.get_or_insert(now + REST);
+        let most = if self.stocks { 2 * AHEAD / STOCK } else { AHEAD / STOCK };
+        if self.paces.of_all() > most || self.kind.is_shared() {
+            self.clear_stock();
+        } else {
+            self.stocks |= now >= rests_until;
+        }
+    }
+
+    fn clear_stock(&mut self) {
+        if std::mem::take(&mut self.stocks) {
+            self.rests_until = None;
+        }
+    }
+
+    /// Has no stock where all are busy with something long. While there is one, there is a timer for that.
+    fn see_to_stuck(&mut self, now: Instant) {
+        if !self.stocks || self.is_timed {
+            return;
+        }
+        let able = self.children.values().filter(|child| child.is_up && !child.leaves);
+        if able.clone().any(|child| child.given.is_empty()) {
+            return;
+        }
+        match able.map(|child| child.since).max() {
+            Some(heard) if heard + STUCK > now => {
+                self.is_timed = self.timers.insert((heard + STUCK, Timer::Stuck));
+            }
+            _ => self.clear_stock(),
         }
     }
 

@@ -26,6 +26,8 @@ impl Pool {
                 self.perform(&mut state, action);
             }
         }
+        let stock = if self.settings.stocks { state.dispatch.stock() } else { 0 };
+        self.stock.send_if_modified(|told| std::mem::replace(told, stock) != stock);
         let next = state.dispatch.next(Instant::now());
         if next.is_some() && state.armed.is_none_or(|armed| next < Some(armed)) {
             self.sooner.notify_one();

@@ -109,8 +109,11 @@ pub const TABLE: &[Row] = &[
 
     row(Celeriac, &["worker_pool_start_method"], "`spawn`: the pool `prefork` is the pool `spawn`"),
     row(Celeriac, &["worker_concurrency", "worker_pool", "worker_max_tasks_per_child",
-                    "worker_max_memory_per_child", "worker_proc_alive_timeout", "worker_prefetch_multiplier", "worker_eta_task_limit",
+                    "worker_max_memory_per_child", "worker_proc_alive_timeout", "worker_eta_task_limit",
                     "worker_disable_rate_limits", "worker_pool_restarts", "worker_soft_shutdown_timeout"], ""),
+    row(Celeriac, &["worker_prefetch_multiplier"],
+        "where it is not set, 16 short tasks are prefetched for each process of a pool of processes, see \
+         [the host](host.md#prefetching)"),
     row(Celeriac, &["worker_log_format", "worker_log_color"],
         "in the worker's own lines too: `%` formats of the fields that Python's log records have; colours on terminals"),
     row(Celeriac, &["worker_log_datefmt"], "the worker's lines go through the app's logging then"),

@@ -84,6 +84,7 @@ impl Rig {
             kind: Kind::from_name(pool).unwrap(),
             proc_alive_timeout: PATIENCE,
             max_tasks_per_child: None,
+            stocks: true,
             reads_json: true,
             floats: Floats::default(),
             spares_running: false,

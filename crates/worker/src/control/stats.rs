@@ -25,6 +25,7 @@ pub(super) fn stats(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, Com
     total.sort();
     let total: Map = total.into_iter().map(|(name, runs)| (name, runs.into())).collect();
     let uptime = consumer.started.elapsed().as_secs_f64().round();
+    let prefetch_count = consumer.prefetch().max(consumer.stock.load(Ordering::Relaxed));
     let mut stats = Map::from_iter([
         ("total", Value::from(total)),
         ("pid", std::process::id().into()),
@@ -32,7 +33,7 @@ pub(super) fn stats(consumer: &Arc<Consumer>, _: Arguments) -> Result<Value, Com
         ("uptime", (uptime as u64).into()),
         ("pool", pool(consumer).into()),
         ("broker", broker(consumer).into()),
-        ("prefetch_count", u32::from(consumer.prefetch()).into()),
+        ("prefetch_count", u32::from(prefetch_count).into()),
         ("rusage", rusage().map_or_else(|| "N/A".into(), Value::from)),
         // Celery's workers have none; nobody who reads stats minds one more.
         ("celeriac", Map::from_iter([("chatter", consumer.chatter.to_value())]).into()),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Executor, PoolStats};
@@ -126,6 +127,10 @@ impl Executor for Autoscaler {
     fn wake(&self) -> bool {
         self.scaled.turn();
         self.scaled.executor.wake()
+    }
+
+    fn stock(&self) -> watch::Receiver<usize> {
+        self.scaled.executor.stock()
     }
 
     fn load(&self) -> usize {

@@ -20,6 +20,14 @@ pub(super) fn needs_own_count(queue: &TaskQueue) -> bool {
     queue.queue.kind != QueueKind::Classic
 }
 
+/// Whether a consumer may be started anew, and its messages given back, without harm: a quorum queue counts how often they
+/// come back, and of consumers in a row the next one would get the queue.
+pub(super) fn is_plain(queue: &TaskQueue) -> bool {
+    let is_single =
+        queue.queue.arguments.get("x-single-active-consumer").is_some_and(|value| *value != false.into());
+    !needs_own_count(queue) && !is_single
+}
+
 /// Whether each queue gets a count of its own. RabbitMQ takes much longer over a count for a session, which one queue
 /// alone does not need as long as the count stays what it is.
 pub(super) fn have_own_counts(queues: &[TaskQueue]) -> bool {

@@ -1,4 +1,7 @@
 use celeriac_broker::Prefetch;
+use tokio::sync::watch;
+
+use crate::executor::Executor;
 
 /// How many deliveries may be unsettled.
 #[derive(Clone, Copy)]
@@ -21,5 +24,25 @@ impl Window {
             (_, true, free) => Prefetch::Queue(free),
             (_, false, free) => Prefetch::Session(free),
         }
+    }
+}
+
+/// The deliveries that the executor would have in stock.
+pub(super) struct Stock {
+    pub(super) wanted: watch::Receiver<usize>,
+    /// How many it may have; 0 is no more than the prefetch count.
+    pub(super) now: u16,
+}
+
+impl Stock {
+    pub(super) fn of(executor: &dyn Executor) -> Self {
+        Stock { wanted: executor.stock(), now: 0 }
+    }
+
+    /// Lets it have what it wants, or nothing; whether that is less than it had.
+    pub(super) fn turn(&mut self, is_allowed: bool) -> bool {
+        let wanted = *self.wanted.borrow();
+        let now = if is_allowed { u16::try_from(wanted).unwrap_or(u16::MAX) } else { 0 };
+        std::mem::replace(&mut self.now, now) > now
     }
 }

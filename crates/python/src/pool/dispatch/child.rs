@@ -13,6 +13,8 @@ pub type Timers = BTreeSet<(Instant, Timer)>;
 pub enum Timer {
     /// Is this child slow?
     Slow(Id),
+    /// Has anybody been heard?
+    Stuck,
     Bound(Token, Bound),
     /// It has not ended by itself.
     Kill(Id),

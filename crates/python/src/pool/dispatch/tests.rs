@@ -37,7 +37,7 @@ impl Bench {
         let tokens: Vec<Token> = (self.last + 1..=self.last + count).collect();
         self.last += count;
         for token in &tokens {
-            self.dispatch.submit(*token, Job { name: name.into(), soft: None, hard: None });
+            self.dispatch.submit(*token, Job { name: name.into(), soft: None, hard: None, is_light: true });
         }
         tokens
     }
@@ -176,7 +176,7 @@ fn a_child_that_does_not_come_up_is_killed_and_its_place_is_taken_after_a_pause(
 #[test]
 fn limits_are_looked_at_in_time_and_forgotten_with_their_job() {
     let mut bench = Bench::new(1);
-    let limits = |soft, hard| Job { name: "long".into(), soft, hard };
+    let limits = |soft, hard| Job { name: "long".into(), soft, hard, is_light: true };
     bench.dispatch.submit(1, limits(Some(Duration::from_secs(1)), Some(Duration::from_secs(2))));
     bench.turn();
     assert_eq!(bench.later(Duration::from_secs(1)), [Action::Look(1, 1, Bound::Soft)]);
@@ -191,7 +191,7 @@ fn limits_are_looked_at_in_time_and_forgotten_with_their_job() {
 fn nobody_looks_at_the_limits_of_what_cannot_be_ended() {
     let mut bench = Bench::of(Kind::Threads, 1);
     let second = Some(Duration::from_secs(1));
-    bench.dispatch.submit(1, Job { name: "long".into(), soft: second, hard: second });
+    bench.dispatch.submit(1, Job { name: "long".into(), soft: second, hard: second, is_light: true });
     bench.turn();
     assert_eq!(bench.later(Duration::from_secs(9)), []);
 }
@@ -271,4 +271,92 @@ fn solo_stays_alone() {
     let mut bench = Bench::of(Kind::Solo, 1);
     bench.dispatch.resize(4);
     assert_eq!((bench.turn(), bench.dispatch.limit()), (vec![], 1));
+}
+
+/// Runs so many that are short, one after the other.
+fn run_short(bench: &mut Bench, count: u32) {
+    for _ in 0..count {
+        let token = bench.submit("short", 1)[0];
+        let id = sent(&bench.turn())[0].0;
+        bench.answer(id, token, Duration::from_micros(100));
+    }
+}
+
+/// Runs one that is not.
+fn run_long(bench: &mut Bench, run: Duration) {
+    let token = bench.submit("long", 1)[0];
+    let id = sent(&bench.turn())[0].0;
+    bench.answer(id, token, run);
+}
+
+#[test]
+fn there_is_a_stock_of_what_is_done_within_what_is_given_ahead() {
+    let mut bench = Bench::knowing(2);
+    run_short(&mut bench, 256);
+    assert_eq!(bench.dispatch.stock(), 0);
+    run_short(&mut bench, 1_024);
+    assert_eq!(bench.dispatch.stock(), 2 * 16);
+    bench.later(Duration::from_secs(5));
+    assert_eq!(bench.dispatch.next(bench.now), None, "nobody is woken while nothing runs");
+    run_long(&mut bench, Duration::from_millis(20));
+    assert_eq!(bench.dispatch.stock(), 2 * 16, "the next ones are short all the same");
+    run_long(&mut bench, Duration::from_secs(3_600));
+    assert_eq!(bench.dispatch.stock(), 0);
+    run_short(&mut bench, 1_024);
+    assert_eq!(bench.dispatch.stock(), 0, "it does not come and go");
+    bench.now += REST;
+    run_short(&mut bench, 1);
+    assert_eq!(bench.dispatch.stock(), 2 * 16, "an hour is forgotten like a second");
+}
+
+#[test]
+fn there_is_no_stock_of_what_is_acknowledged_late_or_large() {
+    let mut bench = Bench::knowing(1);
+    run_short(&mut bench, 2_048);
+    bench.last += 1;
+    let heavy = Job { name: "short".into(), soft: None, hard: None, is_light: false };
+    bench.dispatch.submit(bench.last, heavy);
+    assert_eq!(bench.dispatch.stock(), 0);
+}
+
+#[test]
+fn children_that_share_a_process_have_no_stock() {
+    let mut bench = Bench::of(Kind::Threads, 4);
+    run_short(&mut bench, 2_048);
+    assert_eq!(bench.dispatch.stock(), 0);
+}
+
+#[test]
+fn there_is_no_stock_once_no_child_has_answered_for_long() {
+    for names in [["short", "short"], ["long", "long"], ["short", "long"], ["long", "short"]] {
+        let mut bench = Bench::knowing(2);
+        run_short(&mut bench, 2_048);
+        for name in [names, ["long", "short"]].concat() {
+            bench.submit(name, 1);
+        }
+        bench.turn();
+        let end = bench.now + STUCK;
+        while bench.now < end {
+            assert_eq!(bench.dispatch.stock(), 2 * 16, "{names:?}");
+            bench.now = bench.dispatch.next(bench.now).unwrap();
+            bench.turn();
+        }
+        assert_eq!((bench.now, bench.dispatch.stock()), (end, 0), "{names:?}");
+    }
+}
+
+#[test]
+fn a_child_that_is_free_keeps_the_stock_and_none_that_is_there_does_not() {
+    let mut bench = Bench::knowing(2);
+    run_short(&mut bench, 2_048);
+    bench.submit("long", 1);
+    bench.turn();
+    bench.later(Duration::from_secs(1));
+    assert_eq!(bench.dispatch.stock(), 2 * 16);
+    bench.dispatch.can_start(false, bench.now);
+    for id in [1, 2] {
+        bench.dispatch.ended(id, &[], 0, bench.now);
+    }
+    bench.turn();
+    assert_eq!(bench.dispatch.stock(), 0);
 }
