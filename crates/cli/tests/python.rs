@@ -72,6 +72,11 @@ fn a_command_line_that_makes_no_sense_is_told() {
         (&["-A", "proj", "worker", "-c", "x"][..], 2, "'x' is not a valid integer."),
         (&["-A", "proj", "worker", "--pool-size", "3", "-Q"], 2, "'-Q' / '--queues' requires an argument."),
         (&["-A", "proj", "worker", "--nonsense"], 2, "No such option"),
+        (
+            &["-A", "proj", "worker", "-P", "nopool"],
+            2,
+            "'nopool' is not one of 'prefork', 'eventlet', 'gevent',",
+        ),
         (&["-A", "proj", "worker", "worker.nonsense=1"], 2, "Unable to parse extra configuration"),
         (&["-A", "proj", "worker", "--heartbeat-interval", "61"], 2, "a minute at most"),
         (&["-A", "proj", "worker", "--uid", "no such user"], 1, "User does not exist: no such user"),
@@ -154,6 +159,7 @@ fn other_commands_are_celery_s() {
     let ended = folder.run(&["-A", "proj", "report"]);
     assert!(ended.code == Some(0) && ended.stdout.contains("software -> celery:5."), "{ended:?}");
     assert_eq!(ended.stderr.matches("is run by the app's own Celery").count(), 1, "{ended:?}");
+    assert!(folder.run(&["-A", "proj", "shell", "--help"]).stdout.starts_with("Usage: celery shell "));
     let ended = folder.run(&["-A", "proj", "purge", "-f"]);
     assert!(ended.code == Some(0) && ended.stdout.contains("No messages purged"), "{ended:?}");
     assert_eq!(folder.run(&["-A", "proj", "nonsense"]).code, Some(2));

@@ -10,13 +10,21 @@ use celeriac_python::host::find_python;
 use super::error::Stop;
 use super::parse;
 
-/// Becomes `python -m celery` with the same words.
+/// What the command `celery` does, by that name, wherever it is installed.
+const CELERY: &str = "
+import os, sys
+sys.argv[0], sys.path[0] = 'celery', os.getcwd()
+from celery.__main__ import main
+main()
+";
+
+/// Becomes the command `celery` with the same words.
 pub fn run(words: &[String], at: usize) -> Result<ExitCode, Stop> {
     let (globals, rest) = words.split_at(at);
     let given = parse::parse(globals).map_err(Stop::Usage)?;
     let python = find_python(given.text("executable").map(Path::new))?;
     eprintln!("celeriac: {:?} is run by the app's own Celery", rest[0]);
-    let error = Command::new(&python).args(["-m", "celery"]).args(theirs(globals)).args(rest).exec();
+    let error = Command::new(&python).args(["-c", CELERY]).args(theirs(globals)).args(rest).exec();
     Err(anyhow!("cannot run {}: {error}", python.display()).into())
 }
 

@@ -3,6 +3,10 @@
 use Takes::{Autoscale, Count, Flag, Level, List, Number, OneOf, Text, Whole};
 use To::{App, Parent};
 
+/// Celery's pools, of which some do not run here, and ours.
+const POOLS: &[&str] =
+    &["prefork", "eventlet", "gevent", "solo", "processes", "threads", "custom", "spawn", "asyncio"];
+
 /// What stands behind an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
@@ -107,7 +111,7 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Pool Options", environment: WORKER, options: &[
         opt(Some('c'), &["concurrency"], "concurrency", Count, App,
             "How many tasks run at once; the number of CPUs by default. auto: of those that the cgroup may use (Celery 5.7)."),
-        opt(Some('P'), &["pool"], "pool", Text, App, "prefork (the default), spawn, threads, solo or asyncio."),
+        opt(Some('P'), &["pool"], "pool", OneOf(POOLS), App, "prefork (the default), spawn, threads, solo or asyncio."),
         opt(None, &["pool-start-method"], "pool_start_method", OneOf(&["fork", "spawn"]), App,
             "spawn: the pool prefork is the pool spawn."),
         opt(Some('E'), &["task-events", "events"], "task_events", Flag, App, "Send events of tasks."),

@@ -203,7 +203,7 @@ fn pool_settings(report: &Report) -> Result<PoolSettings, Stop> {
         kind: kind(report).ok_or_else(|| Stop::Other(anyhow!("there is no pool {}", report.worker.pool)))?,
         proc_alive_timeout: alive.unwrap_or(Duration::from_secs(4)),
         max_tasks_per_child: report.worker.max_tasks_per_child,
-        stocks: report.worker.prefetch_is_open,
+        stocks: report.worker.prefetch_is_open && report.flag("worker_disable_prefetch") != Some(true),
         reads_json: report.worker.json_is_kombus,
         floats: report.floats.clone(),
         spares_running: report.is_celery_5_7(),

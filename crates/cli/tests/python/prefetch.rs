@@ -123,7 +123,8 @@ fn a_prefetch_count_that_was_set_stays_and_one_of_consumers_in_a_row() {
     let row = "
 app.conf.task_queues = [Queue('celery', queue_arguments={'x-single-active-consumer': True})]
 ";
-    for (more, args) in [("", &["--prefetch-multiplier", "4"][..]), (row, &[])] {
+    for (more, args) in [("", &["--prefetch-multiplier", "4"][..]), ("", &["--disable-prefetch"]), (row, &[])]
+    {
         let folder = Folder::new(&format!("{APP}{more}"));
         let vhost = Vhost::new(rabbitmq());
         let worker = start(&folder, &vhost, args);

@@ -7,6 +7,7 @@
 //! A pool whose tasks share a child has one, which gets every job that may run.
 
 mod child;
+mod stock;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::child::{Child, Given, Timer, Timers};
+use self::stock::Stock;
 use super::kind::Kind;
 use super::pace::Paces;
 
@@ -29,13 +31,6 @@ const AHEAD: Duration = Duration::from_millis(5);
 const PACKET: usize = 16;
 /// How long a child has to unwind at the hard limit before it is killed.
 const GRACE: Duration = Duration::from_millis(100);
-/// So many jobs for each child are in stock where these are expected to be done within [`AHEAD`]: those of Celery's prefetch
-/// count would be done before others are here.
-const STOCK: u32 = 16;
-/// There is no stock when no child has answered for as long.
-const STUCK: Duration = Duration::from_millis(50);
-/// There is none again for as long, since each change starts the consumers anew and sends messages back.
-const REST: Duration = Duration::from_secs(10);
 /// How long nobody is started after one that did not come up.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -99,12 +94,7 @@ pub struct Dispatch {
     timers: Timers,
     paces: Paces,
     last: Id,
-    /// Whether there is a stock of jobs.
-    stocks: bool,
-    /// Before then there is none; known with the next answer where it is none.
-    rests_until: Option<Instant>,
-    /// There is a timer that looks whether all are stuck.
-    is_timed: bool,
+    stock: Stock,
     /// When children may be started: not before the zygote is there, nor soon after one has failed to come up.
     starts: Option<Instant>,
 }
@@ -122,9 +112,7 @@ impl Dispatch {
             timers: Timers::new(),
             paces: Paces::default(),
             last: 0,
-            stocks: false,
-            rests_until: Some(now),
-            is_timed: false,
+            stock: Stock::new(now),
             starts: Some(now),
         }
     }
@@ -156,7 +144,7 @@ impl Dispatch {
             (job.soft, job.hard) = (None, None);
         }
         if !job.is_light {
-            self.clear_stock();
+            self.stock.clear();
         }
         self.jobs.insert(token, Given { child: None, expected: None, job, timers: Vec::new() });
         self.waiting.push_back(token);
@@ -164,7 +152,7 @@ impl Dispatch {
 
     /// How many jobs there should be in stock; none where what comes may be long.
     pub fn stock(&self) -> usize {
-        if self.stocks { self.limit * STOCK as usize } else { 0 }
+        if self.stock.is_there() { self.limit * stock::SIZE as usize } else { 0 }
     }
 
     /// Forgets all that wait.
@@ -211,7 +199,9 @@ impl Dispatch {
             child.since = now;
             child.watch(id, &mut self.timers);
             self.paces.note(&given.job.name, run);
-            self.see_to_stock(now);
+            if !self.kind.is_shared() {
+                self.stock.judge(self.paces.of_all(), now);
+            }
         }
         true
     }
@@ -312,7 +302,7 @@ impl Dispatch {
         }
         self.balance(now, &mut actions);
         self.give(now, &mut actions);
-        self.see_to_stuck(now);
+        self.stock.watch(self.children.values(), &mut self.timers, now);
         actions
     }
 
@@ -329,7 +319,7 @@ impl Dispatch {
                 (child.given.len() > 1).then_some(Action::TakeBack(id))
             }
             Timer::Stuck => {
-                self.is_timed = false;
+                self.stock.look();
                 None
             }
             Timer::Bound(token, bound) => {
@@ -345,40 +335,6 @@ impl Dispatch {
                 let child = self.children.get(&id)?;
                 (!child.is_up).then_some(Action::Kill(id))
             }
-        }
-    }
-
-    /// Has a stock while jobs are short: twice as long before it ends, lest it come and go.
-    fn see_to_stock(&mut self, now: Instant) {
-        let rests_until = *self.rests_until.get_or_insert(now + REST);
-        let most = if self.stocks { 2 * AHEAD / STOCK } else { AHEAD / STOCK };
-        if self.paces.of_all() > most || self.kind.is_shared() {
-            self.clear_stock();
-        } else {
-            self.stocks |= now >= rests_until;
-        }
-    }
-
-    fn clear_stock(&mut self) {
-        if std::mem::take(&mut self.stocks) {
-            self.rests_until = None;
-        }
-    }
-
-    /// Has no stock where all are busy with something long. While there is one, there is a timer for that.
-    fn see_to_stuck(&mut self, now: Instant) {
-        if !self.stocks || self.is_timed {
-            return;
-        }
-        let able = self.children.values().filter(|child| child.is_up && !child.leaves);
-        if able.clone().any(|child| child.given.is_empty()) {
-            return;
-        }
-        match able.map(|child| child.since).max() {
-            Some(heard) if heard + STUCK > now => {
-                self.is_timed = self.timers.insert((heard + STUCK, Timer::Stuck));
-            }
-            _ => self.clear_stock(),
         }
     }
 

@@ -1,3 +1,4 @@
+use super::stock::{REST, STUCK};
 use super::*;
 
 /// A machine in virtual time.
