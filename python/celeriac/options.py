@@ -69,8 +69,9 @@ def pool_of(options, conf):
     name = (conf.worker_pool or given) if given == "prefork" else given
     module, _, kind = str(name).partition(":")
     name = module.rpartition(".")[2].replace("thread", "threads") if kind == "TaskPool" else str(name)
+    name = POOLS.get(name, name)
     method = options.get("pool_start_method") or conf.get("worker_pool_start_method")
-    return "spawn" if method == "spawn" and POOLS.get(name) == "prefork" else name
+    return "spawn" if method == "spawn" and name == "prefork" else name
 
 
 def for_worker(options, conf):

@@ -157,9 +157,10 @@ impl Inner {
         let consumers: Vec<_> = self.consumers.lock().values().cloned().collect();
         let is_session = matches!(*current, Prefetch::Session(_));
         // A queue may go with its last consumer, so the old one stays until the new one is there; but not where the channel
-        // has a count: the two would get more than the new count says.
-        let (first, then): (Vec<_>, Vec<_>) =
-            consumers.iter().partition(|(subscription, _)| is_session || subscription.exclusive);
+        // has a count, since the two would get more than the new count says, nor of a stream, which each would read.
+        let (first, then): (Vec<_>, Vec<_>) = consumers.iter().partition(|(subscription, _)| {
+            is_session || subscription.exclusive || subscription.offset.is_some()
+        });
         for (_, tag) in first {
             self.cancel(tag).await?;
         }

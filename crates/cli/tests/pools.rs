@@ -116,6 +116,11 @@ fn spawned_processes_run_tasks() {
 }
 
 #[test]
+fn processes_is_another_name_of_prefork() {
+    runs("processes", 2, 2, "celery.concurrency.prefork:TaskPool").end(Signal::TERM);
+}
+
+#[test]
 fn the_pool_solo_runs_one_task_at_a_time() {
     let rig = runs("solo", 1, 1, "celery.concurrency.solo:TaskPool");
     let told = rig.client("print(json.dumps(ask('pool_grow', n=1)))");

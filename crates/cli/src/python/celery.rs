@@ -13,7 +13,8 @@ use super::parse;
 /// What the command `celery` does, by that name, wherever it is installed.
 const CELERY: &str = "
 import os, sys
-sys.argv[0], sys.path[0] = 'celery', os.getcwd()
+sys.argv[0] = 'celery'
+sys.path[:1] = [sys.path[0] or os.getcwd()]
 from celery.__main__ import main
 main()
 ";

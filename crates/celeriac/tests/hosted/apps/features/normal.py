@@ -76,7 +76,7 @@ def stories(events):
     told = Counter()
     for task in tasks.values():
         if not any(event.get("name") in UNLIKE for event in task):
-            task.sort(key=order)
+            task = by_runs(sorted(task, key=order))
             if VERSION >= (5, 7):  # it tells a hard limit twice
                 failed = [event for event in task if event["type"] == "task-failed"]
                 task = [event for event in task if event not in failed[1:]]
@@ -88,6 +88,20 @@ def order(event):
     """Where in its story an event stands: who sends and who receives tell it by connections of their own."""
     rank = {"task-sent": 0, "task-received": 1}.get(event["type"], 2)
     return rank, event["timestamp"] if rank < 2 else 0
+
+
+def by_runs(task):
+    """One run after the other: the next may begin before its worker has heard how the last one ended."""
+    seen = Counter()
+
+    def place(event):
+        kind = event["type"]
+        seen[kind] += 1
+        if kind in ("task-started", "task-retried"):
+            return 1, seen[kind], kind == "task-retried"
+        return (0 if kind in ("task-sent", "task-received") else 2), 0, False
+
+    return sorted(task, key=place) if any(event["type"] == "task-retried" for event in task) else task
 
 
 def beats(events):
