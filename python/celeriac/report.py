@@ -66,7 +66,7 @@ def worker_facts(worker, given):
         "task_events", "pool_restarts", "worker_lost_wait", "schedule_filename", "scheduler", "pidfile",
     )  # fmt: skip
     facts = {name: getattr(worker, name, None) for name in names}
-    facts["pool"] = POOLS.get(worker.pool_name, worker.pool_name)
+    facts["pool"] = worker.pool_name
     facts["processes"], facts["jobs"] = {"solo": (1, 1), "threads": (1, worker.concurrency),
                                          "asyncio": (1, worker.concurrency)}.get(facts["pool"], (worker.concurrency, 1))
     facts["prefetch_is_open"] = prefetch_is_open(worker, given)

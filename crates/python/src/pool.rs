@@ -83,6 +83,8 @@ struct State {
     last: Token,
     armed: Option<Instant>,
     closed: bool,
+    /// Whether rate limits hold.
+    has_rates: bool,
 }
 
 /// A request that waits or runs.
@@ -135,6 +137,7 @@ impl Pool {
             last: 0,
             armed: None,
             closed: false,
+            has_rates: !parts.settings.disable_rate_limits,
         };
         let (load, stock) = (watch::Sender::new(0), watch::Sender::new(0));
         let sooner = Notify::new();
@@ -316,7 +319,7 @@ impl State {
 
     fn submit(&mut self, held: Held) {
         let facts = &held.request.facts;
-        let has_rate = facts.task.rate().is_some();
+        let has_rate = self.has_rates && facts.task.rate().is_some();
         let job = Job {
             name: facts.task.name.as_str().into(),
             soft: facts.policy.soft_time_limit,

@@ -275,9 +275,10 @@ impl Intake {
             request.facts.progress.set_stage(Stage::Reserved);
             self.submit(request);
         }
+        let has_limited = lock(&self.limited).len() > 0;
         self.take_turns();
         self.window.base = self.consumer.window();
-        let has_fallen = self.turn_stock();
+        let has_ended = self.turn_stock(has_limited);
         self.window.base = self.window.base.max(self.stock.now);
         if self.acks.keeps_places() {
             self.window.taken = self.strays.count();
@@ -300,21 +301,23 @@ impl Intake {
             tracing::debug!("prefetch count: {prefetch:?}");
             self.session.set_prefetch(prefetch).await?;
         }
-        if has_fallen {
+        if has_ended {
             // Only now: what goes back must not come again at once.
             self.consumer.executor.discard_waiting();
         }
         Ok(())
     }
 
-    /// Lets the executor have in stock what it wants, where nobody is harmed by that; whether that is less than it had.
-    fn turn_stock(&mut self) -> bool {
+    /// Lets the executor have in stock what it wants, where nobody is harmed by that, nor a limited task hoarded; whether it
+    /// has none any more.
+    fn turn_stock(&mut self, has_limited: bool) -> bool {
         let is_allowed = self.window.base > 0
+            && !has_limited
             && !self.consumer.takes_nothing_ahead()
             && lock(&self.consumer.queues).iter().all(is_plain);
-        let has_fallen = self.stock.turn(is_allowed);
+        let has_ended = self.stock.turn(is_allowed);
         self.consumer.stock.store(self.stock.now, Ordering::Relaxed);
-        has_fallen
+        has_ended
     }
 
     /// How many wait for their turn of those that the prefetch count allows: while they do, others may run.

@@ -214,7 +214,7 @@ async fn an_executor_has_a_stock_of_deliveries_as_long_as_it_wants_one() {
     rig.wait_for_len("celery", 36).await;
     notes.stock.send_replace(20);
     rig.wait_for_len("celery", 20).await;
-    notes.stock.send_replace(2);
+    notes.stock.send_replace(0);
     rig.wait_for_len("celery", 36).await;
     // All have gone back, and come in their order.
     let held = || -> Vec<String> {

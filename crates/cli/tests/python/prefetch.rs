@@ -29,7 +29,7 @@ import os, time
 from proj import app, step
 
 def await_(what):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not what():
         assert time.monotonic() < end, what
         time.sleep(0.05)
@@ -44,8 +44,11 @@ def run(count):
     await_(lambda: depth() == 0)
 
 def prefetch():
-    while not (stats := app.control.inspect(limit=1, timeout=1).stats()):
-        pass  # it is about to start
+    stats = {}
+    def answered():  # it may be about to start
+        stats.update(app.control.inspect(limit=1, timeout=1).stats() or {})
+        return stats
+    await_(answered)
     return next(iter(stats.values()))['prefetch_count']
 ";
 
@@ -97,11 +100,11 @@ for _ in range(3):
 ";
 
 /// Runs a script beside the app.
-fn client(folder: &Folder, vhost: &Vhost, script: &str) {
+fn client(folder: &Folder, vhost: &Vhost, worker: &Process, script: &str) {
     let mut client = Python::find().command();
     client.args(["-c", &format!("{CLIENT}{script}")]).current_dir(folder.dir.path());
     let done = client.env("BROKER", vhost.url()).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stderr), worker.log());
 }
 
 fn start(folder: &Folder, vhost: &Vhost, more: &[&str]) -> Process {
@@ -114,8 +117,10 @@ fn short_tasks_are_prefetched_in_number_and_given_back_behind_a_long_one() {
     let folder = Folder::new(APP);
     let vhost = Vhost::new(rabbitmq());
     let worker = start(&folder, &vhost, &[]);
-    client(&folder, &vhost, &format!("{GROW}{SHRINK}"));
+    client(&folder, &vhost, &worker, &format!("{GROW}{SHRINK}"));
     assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
+    let ran = std::fs::read_to_string(folder.dir.path().join("ran")).unwrap();
+    assert_eq!(ran.lines().count(), 600, "each has run once");
 }
 
 #[test]
@@ -128,7 +133,7 @@ app.conf.task_queues = [Queue('celery', queue_arguments={'x-single-active-consum
         let folder = Folder::new(&format!("{APP}{more}"));
         let vhost = Vhost::new(rabbitmq());
         let worker = start(&folder, &vhost, args);
-        client(&folder, &vhost, STAY);
+        client(&folder, &vhost, &worker, STAY);
         assert_eq!(end(&worker, &[Signal::TERM]), Some(0), "{}", worker.log());
     }
 }

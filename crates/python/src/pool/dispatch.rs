@@ -144,7 +144,7 @@ impl Dispatch {
             (job.soft, job.hard) = (None, None);
         }
         if !job.is_light {
-            self.stock.clear();
+            self.stock.forbid();
         }
         self.jobs.insert(token, Given { child: None, expected: None, job, timers: Vec::new() });
         self.waiting.push_back(token);
@@ -199,7 +199,7 @@ impl Dispatch {
             child.since = now;
             child.watch(id, &mut self.timers);
             self.paces.note(&given.job.name, run);
-            if !self.kind.is_shared() {
+            if given.job.is_light && !self.kind.is_shared() {
                 self.stock.judge(self.paces.of_all(), now);
             }
         }
@@ -319,7 +319,7 @@ impl Dispatch {
                 (child.given.len() > 1).then_some(Action::TakeBack(id))
             }
             Timer::Stuck => {
-                self.stock.look();
+                self.stock.time_is_up();
                 None
             }
             Timer::Bound(token, bound) => {

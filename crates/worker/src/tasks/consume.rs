@@ -29,7 +29,7 @@ pub(super) fn is_plain(queue: &TaskQueue) -> bool {
 }
 
 /// Whether each queue gets a count of its own. RabbitMQ takes much longer over a count for a session, which one queue
-/// alone does not need as long as the count stays what it is.
+/// alone does not need as long as its count seldom changes.
 pub(super) fn have_own_counts(queues: &[TaskQueue]) -> bool {
     queues.len() == 1 || queues.iter().any(needs_own_count)
 }

@@ -39,10 +39,10 @@ impl Stock {
         Stock { wanted: executor.stock(), now: 0 }
     }
 
-    /// Lets it have what it wants, or nothing; whether that is less than it had.
+    /// Lets it have what it wants, or nothing; whether it has none any more.
     pub(super) fn turn(&mut self, is_allowed: bool) -> bool {
         let wanted = *self.wanted.borrow();
         let now = if is_allowed { u16::try_from(wanted).unwrap_or(u16::MAX) } else { 0 };
-        std::mem::replace(&mut self.now, now) > now
+        std::mem::replace(&mut self.now, now) > now && now == 0
     }
 }

@@ -13,7 +13,7 @@ pub type Timers = BTreeSet<(Instant, Timer)>;
 pub enum Timer {
     /// Is this child slow?
     Slow(Id),
-    /// Has anybody been heard?
+    /// Are all still busy with something long?
     Stuck,
     Bound(Token, Bound),
     /// It has not ended by itself.

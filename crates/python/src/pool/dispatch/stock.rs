@@ -19,12 +19,14 @@ pub struct Stock {
     rests_until: Option<Instant>,
     /// There is a timer that looks whether all are stuck.
     is_timed: bool,
+    /// Since when there is no child that could run anything.
+    alone_since: Option<Instant>,
 }
 
 impl Stock {
     /// None yet, and no rest before it.
     pub fn new(now: Instant) -> Self {
-        Stock { is_there: false, rests_until: Some(now), is_timed: false }
+        Stock { is_there: false, rests_until: Some(now), is_timed: false, alone_since: None }
     }
 
     /// Whether there is one.
@@ -43,14 +45,18 @@ impl Stock {
         }
     }
 
-    /// There is none from now on, for a while.
-    pub fn clear(&mut self) {
-        if std::mem::take(&mut self.is_there) {
-            self.rests_until = None;
+    /// There is none from now on, and for a while, whether there was one or not: what has come is nothing to be kept in stock.
+    pub fn forbid(&mut self) {
+        (self.is_there, self.rests_until) = (false, None);
+    }
+
+    fn clear(&mut self) {
+        if self.is_there {
+            self.forbid();
         }
     }
 
-    /// There is none where all children are busy with something long. While all are busy, a timer looks for that.
+    /// There is none where all children are busy with something long, or gone. While all are busy, a timer looks for that.
     pub fn watch<'a>(
         &mut self,
         children: impl Iterator<Item = &'a Child> + Clone,
@@ -58,17 +64,24 @@ impl Stock {
         now: Instant,
     ) {
         let able = children.filter(|child| child.is_up && !child.leaves);
-        if !self.is_there || self.is_timed || able.clone().any(|child| child.given.is_empty()) {
+        if !self.is_there || self.is_timed {
             return;
         }
-        match able.map(|child| child.since + STUCK).max() {
-            Some(at) if at > now => self.is_timed = timers.insert((at, Timer::Stuck)),
-            _ => self.clear(),
+        if able.clone().any(|child| child.given.is_empty()) {
+            self.alone_since = None;
+            return;
+        }
+        let heard = able.map(|child| child.since).max();
+        let at = heard.unwrap_or_else(|| *self.alone_since.get_or_insert(now)) + STUCK;
+        if at > now {
+            self.is_timed = timers.insert((at, Timer::Stuck));
+        } else {
+            self.clear();
         }
     }
 
     /// The time of that timer has come.
-    pub fn look(&mut self) {
+    pub fn time_is_up(&mut self) {
         self.is_timed = false;
     }
 }

@@ -314,10 +314,20 @@ fn there_is_a_stock_of_what_is_done_within_what_is_given_ahead() {
 fn there_is_no_stock_of_what_is_acknowledged_late_or_large() {
     let mut bench = Bench::knowing(1);
     run_short(&mut bench, 2_048);
-    bench.last += 1;
-    let heavy = Job { name: "short".into(), soft: None, hard: None, is_light: false };
-    bench.dispatch.submit(bench.last, heavy);
-    assert_eq!(bench.dispatch.stock(), 0);
+    assert_eq!(bench.dispatch.stock(), 16);
+    for _ in 0..2_048 {
+        bench.last += 1;
+        let heavy = Job { name: "short".into(), soft: None, hard: None, is_light: false };
+        bench.dispatch.submit(bench.last, heavy);
+        bench.turn();
+        bench.now += Duration::from_secs(9);
+        bench.answer(1, bench.last, Duration::from_micros(100));
+        run_short(&mut bench, 1);
+        assert_eq!(bench.dispatch.stock(), 0);
+    }
+    bench.now += REST;
+    run_short(&mut bench, 1);
+    assert_eq!(bench.dispatch.stock(), 16);
 }
 
 #[test]
@@ -359,5 +369,7 @@ fn a_child_that_is_free_keeps_the_stock_and_none_that_is_there_does_not() {
         bench.dispatch.ended(id, &[], 0, bench.now);
     }
     bench.turn();
+    assert_eq!(bench.dispatch.stock(), 2 * 16, "others may be there in a moment");
+    bench.later(STUCK);
     assert_eq!(bench.dispatch.stock(), 0);
 }
